@@ -1,6 +1,9 @@
 //! Starts rsync and the user's hooks so that they never outlive the daemon, and ends them together with all processes
 //! that they started.
 
+pub(crate) mod process;
+pub(crate) mod program;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,9 +11,11 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use landlock::RulesetCreated;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+
+use self::process::ChildProcess;
+use self::program::{ChildProgram, Confinement, Surroundings, Tie};
 
 /// Time that rsync has after a SIGTERM to remove its temporary files, and that a hook has to clean up.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
@@ -33,7 +38,7 @@ struct ChildList {
 #[derive(Debug)]
 pub(crate) struct Group {
     /// `None` if and only if [`Group::wait`] has returned the exit status.
-    child: Option<Child>,
+    child: Option<ChildProcess>,
     leader: Pid,
     children: Children,
 }
@@ -45,8 +50,8 @@ impl Children {
     ///
     /// # Errors
     /// When the program cannot be started, or after [`Children::end_all`].
-    pub(crate) fn start(&self, command: &mut Command, directory: Option<OwnedFd>) -> io::Result<Group> {
-        self.start_within(command, directory, Confinement::default())
+    pub(crate) fn start(&self, program: ChildProgram, directory: Option<OwnedFd>) -> io::Result<Group> {
+        self.start_within(program, directory, Confinement::default())
     }
 
     /// Starts a program like [`Children::start`], confined and with the inherited descriptors of `within`.
@@ -55,17 +60,15 @@ impl Children {
     /// As for [`Children::start`].
     pub(super) fn start_within(
         &self,
-        command: &mut Command,
+        program: ChildProgram,
         directory: Option<OwnedFd>,
         within: Confinement,
     ) -> io::Result<Group> {
         if self.list().closed {
             return Err(io::Error::other("inosync is stopping"));
         }
-        lead_session(command, directory, within, Tie::Daemon);
-        let child = command.spawn()?;
-        let leader = child.id().and_then(|id| Pid::from_raw(id as i32));
-        let leader = leader.ok_or_else(|| io::Error::other("the process ended before it had a number"))?;
+        let child = program.start(&Surroundings { directory, within, tie: Tie::Daemon })?;
+        let leader = child.pid();
         self.list().leaders.insert(leader.as_raw_pid());
         Ok(Group { child: Some(child), leader, children: self.clone() })
     }
@@ -75,10 +78,13 @@ impl Children {
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub(crate) fn start_apart(command: &mut Command, directory: OwnedFd, holds: Option<OwnedFd>) -> io::Result<Child> {
+    pub(crate) fn start_apart(
+        program: ChildProgram,
+        directory: OwnedFd,
+        holds: Option<OwnedFd>,
+    ) -> io::Result<ChildProcess> {
         let within = Confinement { rules: None, inherits: holds.into_iter().collect() };
-        lead_session(command, Some(directory), within, Tie::Apart);
-        command.spawn()
+        program.start(&Surroundings { directory: Some(directory), within, tie: Tie::Apart })
     }
 
     /// Asks the processes of this leader to end, by SIGTERM.
@@ -114,7 +120,7 @@ impl Group {
     /// Takes standard input, output and error of the process.
     pub(crate) fn pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
         match &mut self.child {
-            Some(child) => (child.stdin.take(), child.stdout.take(), child.stderr.take()),
+            Some(child) => child.pipes(),
             None => (None, None, None),
         }
     }
@@ -188,53 +194,5 @@ impl Drop for Group {
     }
 }
 
-/// The confinement of a process, and the descriptors that the process inherits beside its standard ones.
-#[derive(Debug, Default)]
-pub(super) struct Confinement {
-    /// Landlock rules: the process may do what they allow, and nothing else (landlock(7)).
-    pub rules: Option<RulesetCreated>,
-    /// Descriptors that the process inherits under the same numbers.
-    pub inherits: Vec<OwnedFd>,
-}
-
-/// The relation between a process and the daemon that starts it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tie {
-    /// The process gets a SIGTERM when the daemon dies.
-    Daemon,
-    /// The process outlives the daemon.
-    Apart,
-}
-
-/// Makes the program the leader of a session, with the given directory, confinement and descriptors. Unsafe code is
-/// needed, as there is no safe way to run code between fork and exec.
-#[allow(unsafe_code)]
-fn lead_session(command: &mut Command, directory: Option<OwnedFd>, within: Confinement, tie: Tie) {
-    let daemon = rustix::process::getpid();
-    let Confinement { mut rules, inherits } = within;
-    let prepare = move || {
-        rustix::process::setsid()?;
-        if let Some(directory) = &directory {
-            rustix::process::fchdir(directory)?;
-        }
-        for inherited in &inherits {
-            rustix::io::fcntl_setfd(inherited, rustix::io::FdFlags::empty())?;
-        }
-        if tie == Tie::Daemon {
-            // The kernel sends the signal when the forking thread ends; that is the main thread, which lives as long as
-            // the daemon.
-            rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
-            if rustix::process::getppid() != Some(daemon) {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-        }
-        // Last, so that the rules apply to nothing but the program.
-        match rules.take().map(RulesetCreated::restrict_self) {
-            Some(Err(_)) => Err(io::ErrorKind::PermissionDenied.into()),
-            _ => Ok(()),
-        }
-    };
-    // SAFETY: `prepare` only makes system calls, all of them async-signal-safe, and allocates nothing; `restrict_self`
-    // makes two system calls and closes the descriptor of the rules.
-    unsafe { command.pre_exec(prepare) };
-}
+#[cfg(test)]
+mod tests;

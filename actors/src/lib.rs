@@ -85,6 +85,7 @@ pub mod path;
 pub mod patterns;
 #[cfg(test)]
 mod proptests;
+mod read_pace;
 pub mod reload;
 pub mod root;
 pub mod rsync;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the library (the files and folders directly below `actors/src/`), the lowest floor first.
 const LIBRARY: &[&[&str]] = &[
-    &["backoff", "bytes", "children", "ending", "errno", "heartbeat", "path", "timer", "work_order"],
+    &["backoff", "bytes", "children", "ending", "errno", "heartbeat", "path", "read_pace", "timer", "work_order"],
     &["change", "mounts", "node", "patterns", "temp_name", "watch_error"],
     &["root"],
     &["site"],

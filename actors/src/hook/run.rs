@@ -2,21 +2,23 @@
 //! paths, and ends it when it exceeds its time limit.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
-use tokio::process::{ChildStdin, Command};
+use tokio::process::ChildStdin;
 use tokio::time::timeout;
 
 use super::runner::Fault;
 use super::{ChangeList, Occasion, fault_of};
+use crate::children::program::{ChildProgram, ChildStdio};
 use crate::children::{Children, GRACE, Group};
 use crate::path::Escaped;
 use crate::site::Hook;
@@ -64,7 +66,7 @@ impl Call {
             let why = fault_of(program).map(|fault| format!("{} {fault}", Escaped(program.as_os_str().as_bytes())));
             Failed { fault: Fault::NotStarted(why.unwrap_or_else(|| error.to_string())), said: String::new() }
         };
-        let mut group = children.start(&mut self.command(), None).map_err(not_started)?;
+        let mut group = self.start(&children).map_err(not_started)?;
         let (stdin, _, stderr) = group.pipes();
         let mut said = Vec::new();
         let ended = {
@@ -92,13 +94,13 @@ impl Call {
         fault.map_or(Ok(()), |fault| Err(Failed { fault, said: Escaped(&said).to_string() }))
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.hook.program);
-        command.args(&self.hook.arguments).current_dir("/");
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        command.envs(self.environment()).env_remove("INOSYNC_NODE");
-        command.envs(self.node.iter().map(|node| ("INOSYNC_NODE", node)));
-        command
+    fn start(&self, children: &Children) -> io::Result<Group> {
+        let mut program = ChildProgram::new(&self.hook.program);
+        program.args(&self.hook.arguments);
+        program.stdio(ChildStdio::Piped, ChildStdio::Null, ChildStdio::Piped);
+        program.envs(self.environment()).env_remove("INOSYNC_NODE");
+        program.envs(self.node.iter().map(|node| ("INOSYNC_NODE", node)));
+        children.start(program, Some(File::open("/")?.into()))
     }
 
     fn environment(&self) -> [(&'static str, OsString); 8] {

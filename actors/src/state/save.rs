@@ -1,4 +1,8 @@
 //! The saves of the state: when one begins, and how it ends.
+//!
+//! A save takes stamps first, then lets a `Barrier` pass through the watcher and the filter (a watch that is given up, whose last
+//! event comes behind all that was reported before: `watcher/queue_barrier.rs`), then writes the backlogs, all in one transaction.
+//! A stamp that is younger than a tick of the clock, or of a file that is being written, is not saved.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -15,8 +19,12 @@ use crate::outbox::backlog::Backlog;
 use crate::outbox::fold::Fold;
 use crate::path::RelPath;
 
-/// Delay between a change and its save; the changes in between are saved together.
-const DELAY: Duration = Duration::from_secs(1);
+/// Time without a change before a save: looking at the files of a burst would take the processor from the runs that send them.
+const QUIET: Duration = Duration::from_secs(1);
+/// The longest delay between a change and its save.
+const LATEST: Duration = Duration::from_secs(3);
+/// The interval at which more changes are noticed while a save is due anyway.
+const NOTICE: Duration = Duration::from_millis(100);
 /// Saving takes at most one part in this many of the time.
 const PART: u32 = 10;
 
@@ -42,6 +50,8 @@ pub(super) struct Saves {
     last: Option<(Instant, Duration)>,
     /// Runs when the next one is to begin.
     timer: Option<SpawnHandle>,
+    /// The time of the latest change that was noticed.
+    changed: Option<Instant>,
     /// `true` if the next save is the last.
     closing: bool,
     /// `true` if the last one failed.
@@ -107,8 +117,9 @@ impl StateActor {
         let unsaved = self.unsaved.clone();
         let rung = async move { unsaved.rung().await }.into_actor(self);
         ctx.spawn(rung.map(|(), actor, ctx| {
+            actor.saves.changed = Some(Instant::now());
             actor.save_soon(ctx);
-            actor.listen(ctx);
+            ctx.run_later(NOTICE, Self::listen);
         }));
     }
 
@@ -117,9 +128,21 @@ impl StateActor {
             return;
         }
         let rest = self.saves.last.map_or(Duration::ZERO, |(at, took)| (took * PART).saturating_sub(at.elapsed()));
-        self.saves.timer = Some(ctx.run_later(rest.max(DELAY), |actor, ctx| {
-            actor.saves.timer = None;
-            actor.begin_save(ctx);
+        let asked = Instant::now();
+        self.save_after(rest.max(QUIET), asked, ctx);
+    }
+
+    /// Begins a save after this time, or later if there are changes meanwhile.
+    fn save_after(&mut self, delay: Duration, asked: Instant, ctx: &mut Context<Self>) {
+        self.saves.timer = Some(ctx.run_later(delay, move |actor, ctx| {
+            let changed = actor.saves.changed.unwrap_or(asked);
+            match still_waits(asked, changed, Instant::now()) {
+                Some(delay) => actor.save_after(delay, asked, ctx),
+                None => {
+                    actor.saves.timer = None;
+                    actor.begin_save(ctx);
+                }
+            }
         }));
     }
 
@@ -245,7 +268,7 @@ impl Handler<Passed> for StateActor {
         match () {
             () if last => self.end(ctx),
             () if self.saves.closing => self.begin_save(ctx),
-            () if again || result.is_err() => self.save_soon(ctx),
+            () if again || result.is_err() || self.saves.changed.is_some_and(|at| at > started) => self.save_soon(ctx),
             () => (),
         }
     }
@@ -262,10 +285,39 @@ impl Handler<Save> for StateActor {
     }
 }
 
+/// Returns how much longer a save waits that was asked for at one time, with the latest change at another one.
+fn still_waits(asked: Instant, changed: Instant, now: Instant) -> Option<Duration> {
+    let at = (changed + QUIET).min(asked + LATEST);
+    Some(at.saturating_duration_since(now)).filter(|rest| !rest.is_zero())
+}
+
 fn digest(backlogs: &[(String, Backlog)]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for (key, backlog) in backlogs {
         (key, backlog.encode()).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_save_waits_until_nothing_has_changed_for_a_second_or_three_seconds_have_passed() {
+        let ms = Duration::from_millis;
+        let asked = Instant::now();
+        let rows = [
+            // Latest change, now, and the rest of the wait, in ms after the first change.
+            (0, 0, Some(1000)),
+            (0, 1000, None),
+            (900, 1000, Some(900)),
+            (1900, 2000, Some(900)),
+            (2500, 2600, Some(400)),
+            (2990, 3000, None),
+        ];
+        for (changed, now, rest) in rows {
+            assert_eq!(still_waits(asked, asked + ms(changed), asked + ms(now)), rest.map(ms), "{changed} {now}");
+        }
+    }
 }

@@ -9,17 +9,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use inotify::{EventMask, Inotify};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::mounts;
+use crate::read_pace::{ReadPace, Supply};
 
 /// Events that may wait for the watcher, some 100 bytes each.
 const BACKLOG: usize = 1_000_000;
 /// Room for some 1,000 events with names of usual length.
 const BUFFER: usize = 64 * 1024;
+/// Events that one read brings only if there may be more.
+const PLENTY: usize = 500;
 /// Bytes of an event without a name: inotify(7).
 const SHORTEST: usize = 16;
 /// A queue that cannot be read (inotify(7) knows no such case) is tried again after so long.
@@ -94,8 +97,7 @@ impl Gauge {
 
     /// Tells if no event waits, neither in the kernel nor between the reader and the watcher.
     pub(crate) fn is_drained(&self) -> bool {
-        rustix::io::ioctl_fionread(&*self.queue).is_ok_and(|bytes| bytes == 0)
-            && self.waiting.load(Ordering::Acquire) == 0
+        is_empty(&self.queue) && self.waiting.load(Ordering::Acquire) == 0
     }
 }
 
@@ -119,7 +121,9 @@ pub(crate) fn start<H: Send + 'static>(
         let mut table = File::open(mounts::TABLE).ok();
         // What was different before the table was opened.
         deliver(KernelSaid::Mounts);
+        let mut pace = ReadPace::new(Instant::now());
         loop {
+            let was_empty = is_empty(&inotify);
             match wait(&inotify, &mut table) {
                 Some(Woken::Mounts) => {
                     deliver(KernelSaid::Mounts);
@@ -128,14 +132,22 @@ pub(crate) fn start<H: Send + 'static>(
                 Some(Woken::Queue) => (),
                 None => continue,
             }
-            let mut batch: Vec<RawEvent> = match inotify.read_events_blocking(&mut buffer) {
+            let mut batch: Vec<RawEvent> = match inotify.read_events(&mut buffer) {
                 Ok(events) => events.map(RawEvent::from).collect(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
+                    continue;
+                }
                 Err(_) => {
                     thread::sleep(RETRY_AFTER);
                     vec![overflow()]
                 }
             };
+            let supply = match batch.len() {
+                _ if was_empty => Supply::Nothing,
+                ..PLENTY => Supply::Something,
+                PLENTY.. => Supply::Plenty,
+            };
+            let pause = pace.pause(supply, Instant::now());
             if waiting.load(Ordering::Acquire) > BACKLOG {
                 batch = vec![overflow()];
             }
@@ -143,11 +155,18 @@ pub(crate) fn start<H: Send + 'static>(
             if ended.load(Ordering::Acquire) || !deliver(KernelSaid::Events(batch)) {
                 break;
             }
+            if !pause.is_zero() {
+                thread::sleep(pause);
+            }
         }
         drop(inotify);
         drop(held);
     })?;
     Ok(gauge)
+}
+
+fn is_empty(queue: impl AsFd) -> bool {
+    rustix::io::ioctl_fionread(queue).is_ok_and(|bytes| bytes == 0)
 }
 
 /// The reason why the reader woke up.
@@ -158,9 +177,11 @@ enum Woken {
 
 /// Waits for an event or a change of the mounts; `None`: for nothing in particular.
 fn wait(inotify: &Inotify, table: &mut Option<File>) -> Option<Woken> {
-    let Some(mounts) = table else { return Some(Woken::Queue) };
+    let mut queue = [PollFd::new(inotify, PollFlags::IN)];
+    let Some(mounts) = table else { return poll(&mut queue, None).is_ok().then_some(Woken::Queue) };
     // The kernel marks a change by POLLPRI (proc(5)); readable the table is always.
-    let mut sources = [PollFd::new(inotify, PollFlags::IN), PollFd::new(mounts, PollFlags::PRI)];
+    let [queue] = queue;
+    let mut sources = [queue, PollFd::new(mounts, PollFlags::PRI)];
     match poll(&mut sources, None) {
         Err(rustix::io::Errno::INTR) => return None,
         Ok(_) if sources[1].revents().contains(PollFlags::PRI) => return Some(Woken::Mounts),

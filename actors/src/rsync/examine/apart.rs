@@ -9,13 +9,13 @@ use std::io::{self, PipeWriter, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::fs::MemfdFlags;
-use tokio::process::{Child, Command};
 
 use crate::children::Children;
+use crate::children::process::ChildProcess;
+use crate::children::program::{ChildProgram, ChildStdio};
 use crate::rsync::report::noise::is_noise;
 use crate::rsync::runner::greeting::Greeting;
 use crate::rsync::runner::process::{ENVIRONMENT, Finished, code};
@@ -29,7 +29,7 @@ const MOST: u64 = 16 * 1024 * 1024;
 /// The process. Its output goes to files without a name: a pipe would break with inosync.
 #[derive(Debug)]
 pub(crate) struct Apart {
-    child: Child,
+    child: ChildProcess,
     stdout: File,
     stderr: File,
     /// `None` once the list is at its end.
@@ -66,7 +66,7 @@ impl Apart {
         let (reader, mut input) = io::pipe()?;
         // It fits into the pipe, so nobody has to read yet.
         input.write_all(list)?;
-        let mut apart = Apart::start(program, directory, arguments, OwnedFd::from(reader).into(), None)?;
+        let mut apart = Apart::start(program, directory, arguments, reader.into(), None)?;
         apart.input = Some(input);
         Ok(apart)
     }
@@ -93,15 +93,17 @@ impl Apart {
         program: &Path,
         directory: OwnedFd,
         arguments: &[OsString],
-        stdin: Stdio,
+        stdin: OwnedFd,
         holds: Option<OwnedFd>,
     ) -> io::Result<Apart> {
         let stdout = nameless()?;
         let stderr = nameless()?;
-        let mut command = Command::new(program);
+        let mut command = ChildProgram::new(program);
         command.args(arguments).envs(ENVIRONMENT);
-        command.stdin(stdin).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
-        let child = Children::start_apart(&mut command, directory, holds)?;
+        let [output, errors] =
+            [&stdout, &stderr].map(|file| file.try_clone().map(|file| ChildStdio::Given(file.into())));
+        command.stdio(ChildStdio::Given(stdin), output?, errors?);
+        let child = Children::start_apart(command, directory, holds)?;
         Ok(Apart { child, stdout, stderr, input: None })
     }
 
@@ -147,7 +149,7 @@ impl Apart {
     fn bound(&mut self) -> io::Result<()> {
         for output in [&self.stdout, &self.stderr] {
             if output.metadata()?.len() > MOST {
-                self.child.start_kill()?;
+                self.child.kill()?;
             }
         }
         Ok(())

@@ -13,16 +13,16 @@ mod state;
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use slog::{Logger, debug};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::children::program::{ChildProgram, ChildStdio};
 use crate::children::{Children, Group};
 use crate::path::Escaped;
 use crate::rsync::runner::master::login::Login;
@@ -165,17 +165,17 @@ impl Master {
     fn start(&self) -> std::io::Result<Group> {
         let socket = self.directory.socket();
         let mut words = self.ssh.split_whitespace();
-        let mut command = Command::new(words.next().unwrap_or("ssh"));
-        command.args(MASTER).arg("-o").arg(format!("ControlPath={}", socket.display()));
+        let mut command = ChildProgram::new(words.next().unwrap_or("ssh"));
+        command.args(MASTER).args(["-o".to_owned(), format!("ControlPath={}", socket.display())]);
         command.args(["-o", NO_FORWARDINGS]);
         if !self.old.get() {
             command.args(["-o", FOREGROUND]);
         }
         command.args(words).args(self.login.words());
         command.envs(ENVIRONMENT);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdio(ChildStdio::Null, ChildStdio::Null, ChildStdio::Piped);
         self.socket.replace(socket);
-        self.children.start(&mut command, None)
+        self.children.start(command, None)
     }
 
     // ## Starting => Up

@@ -3,6 +3,7 @@
 
 mod heard;
 mod lines;
+mod pipe_reader;
 mod tcp;
 mod watch;
 
@@ -12,19 +13,21 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::ChildStdin;
 
 pub(crate) use self::heard::MORE_ATTRIBUTES;
 use self::heard::{ErrorOutput, Talk, listen};
 use self::lines::{Lines, Text};
+use self::pipe_reader::PipeReader;
 use self::watch::{Life, Reply, Stall, Subject, stalled};
 pub(crate) use self::watch::{PATIENCE, Patience};
-use crate::children::{Children, Confinement, Group};
+use crate::children::program::{ChildProgram, ChildStdio, Confinement};
+use crate::children::{Children, Group};
 use crate::rsync::recipe::Invocation;
 use crate::rsync::report::claims::Bearing;
 use crate::rsync::runner::confine::{Bounds, RuleSources};
@@ -82,8 +85,8 @@ pub(crate) struct Connected {
 pub(crate) struct Process {
     group: Group,
     stdin: Option<ChildStdin>,
-    stdout: Option<Lines<ChildStdout>>,
-    stderr: Option<ChildStderr>,
+    stdout: Option<Lines>,
+    stderr: Option<PipeReader>,
     /// Bytes of text that told nothing.
     idle_talk: u64,
     /// `true` if rsync says when the other end has answered: what comes before that is not rsync's own.
@@ -144,9 +147,9 @@ impl Process {
         arguments: &[OsString],
         bounds: Option<Bounds>,
     ) -> io::Result<Process> {
-        let mut command = Command::new(program);
+        let mut command = ChildProgram::new(program);
         command.args(arguments).envs(ENVIRONMENT);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdio(ChildStdio::Piped, ChildStdio::Piped, ChildStdio::Piped);
         let (mut within, mut seen, mut near, shell) =
             (Confinement::default(), RuleSources::default(), None, Rc::default());
         if let Some(Bounds { domain, door }) = bounds {
@@ -159,14 +162,16 @@ impl Process {
                 within.inherits = inherits;
             }
         }
-        let mut group = children.start_within(&mut command, directory, within)?;
+        let mut group = children.start_within(command, directory, within)?;
         if let Some((near, directory)) = near {
             let shell: Rc<Cell<Option<i32>>> = Rc::clone(&shell);
             let started = move |process| shell.set(Some(process));
             tokio::task::spawn_local(shell::serve(near, group.id(), children.clone(), directory, started));
         }
         let (stdin, stdout, stderr) = group.pipes();
+        let stdout = stdout.map(|stdout| PipeReader::of(stdout.into_owned_fd()?)).transpose()?;
         let stdout = stdout.map(|stdout| Lines::of(stdout, b"\n"));
+        let stderr = stderr.map(|stderr| PipeReader::of(stderr.into_owned_fd()?)).transpose()?;
         let greets = arguments.iter().any(|word| word == Process::DEBUG);
         Ok(Process {
             group,

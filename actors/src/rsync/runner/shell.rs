@@ -11,7 +11,7 @@ use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{
@@ -21,8 +21,8 @@ use rustix::net::{
 use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use tokio::process::Command;
 
+use crate::children::program::{ChildProgram, ChildStdio};
 use crate::children::{Children, Group};
 use crate::node::{Kind, Node};
 use crate::path::Escaped;
@@ -92,7 +92,7 @@ impl Door {
     }
 
     /// Adds what the process is to find in its environment.
-    pub(crate) fn equip(&self, command: &mut Command) {
+    pub(crate) fn equip(&self, command: &mut ChildProgram) {
         command.envs(self.connect.iter().map(|program| (CONNECT, program)));
     }
 
@@ -199,10 +199,10 @@ fn start(
 ) -> Result<Group, (OsString, io::Error)> {
     let mut words = words.into_iter();
     let program = words.next().unwrap_or_default();
-    let mut command = Command::new(&program);
+    let mut command = ChildProgram::new(&program);
     command.args(words).envs(crate::rsync::runner::process::ENVIRONMENT).envs(environment);
-    command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout)).stderr(Stdio::from(stderr));
-    children.start(&mut command, directory).map_err(|error| (program, error))
+    command.stdio(ChildStdio::Given(stdin), ChildStdio::Given(stdout), ChildStdio::Given(stderr));
+    children.start(command, directory).map_err(|error| (program, error))
 }
 
 async fn request(near: &UnixStream) -> Option<ShellRequest> {

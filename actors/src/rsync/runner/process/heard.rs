@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 
-use tokio::io::AsyncRead;
 use tokio::sync::Notify;
 
 use super::lines::{Lines, Text};
@@ -89,11 +88,7 @@ impl Talk {
 }
 
 /// Hands each line to `line`, which says how it bears on the run.
-pub(super) async fn listen(
-    lines: Option<Lines<impl AsyncRead + Unpin>>,
-    mut line: impl FnMut(&[u8]) -> Bearing,
-    talk: &Talk,
-) {
+pub(super) async fn listen(lines: Option<Lines>, mut line: impl FnMut(&[u8]) -> Bearing, talk: &Talk) {
     let Some(mut lines) = lines else { return };
     let mut read = 0;
     while let Some(text) = lines.next().await {

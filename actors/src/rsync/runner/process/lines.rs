@@ -1,11 +1,18 @@
 //! Splits what another program writes into lines, and keeps no more of one than a bound: whoever writes it may never
 //! end a line.
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use std::ops::Range;
+use std::time::Instant;
+
+use super::pipe_reader::PipeReader;
+use crate::read_pace::{ReadPace, Supply};
 
 /// The longest line that is kept, in bytes. A path has at most 4,096 (PATH_MAX in limits.h), four times as many where
 /// rsync writes each as `\#ooo`; a line names two at the most.
 pub(crate) const LONGEST: usize = 64 * 1024;
+
+/// Bytes that one read takes.
+const BUFFER: usize = 8 * 1024;
 
 /// One line of the other's text, without what ended it.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,8 +35,11 @@ impl Text<'_> {
 
 /// The lines of an output.
 #[derive(Debug)]
-pub(crate) struct Lines<R> {
-    output: BufReader<R>,
+pub(crate) struct Lines {
+    output: PipeReader,
+    buffer: Box<[u8]>,
+    /// The bytes of the buffer that are still to be looked at.
+    unread: Range<usize>,
     /// The bytes that end a line.
     ends: &'static [u8],
     kept: Vec<u8>,
@@ -37,16 +47,29 @@ pub(crate) struct Lines<R> {
     dropped: u64,
     /// `true` if the line was handed over, and the next one begins.
     is_over: bool,
+    pace: ReadPace,
+    /// The time before which nothing more is read.
+    rests_until: Option<Instant>,
 }
 
-impl<R: AsyncRead + Unpin> Lines<R> {
+impl Lines {
     /// The lines of `output`, each ended by one of the bytes of `ends`, or by the end of the output.
-    pub(crate) fn of(output: R, ends: &'static [u8]) -> Lines<R> {
-        Lines { output: BufReader::new(output), ends, kept: Vec::new(), dropped: 0, is_over: false }
+    pub(crate) fn of(output: PipeReader, ends: &'static [u8]) -> Lines {
+        Lines {
+            output,
+            buffer: vec![0; BUFFER].into(),
+            unread: 0..0,
+            ends,
+            kept: Vec::new(),
+            dropped: 0,
+            is_over: false,
+            pace: ReadPace::new(Instant::now()),
+            rests_until: None,
+        }
     }
 
     /// The same output, with other ends of its lines from here on.
-    pub(crate) fn ended_by(self, ends: &'static [u8]) -> Lines<R> {
+    pub(crate) fn ended_by(self, ends: &'static [u8]) -> Lines {
         Lines { ends, ..self }
     }
 
@@ -58,7 +81,10 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             self.dropped = 0;
         }
         loop {
-            let read = self.output.fill_buf().await.unwrap_or_default();
+            if self.unread.is_empty() {
+                self.fill().await;
+            }
+            let read = &self.buffer[self.unread.clone()];
             let end = read.iter().position(|byte| self.ends.contains(byte));
             let piece = end.unwrap_or(read.len());
             let is_last = read.is_empty();
@@ -66,7 +92,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             if fits {
                 self.kept.extend(&read[..piece]);
             }
-            self.output.consume(piece + usize::from(end.is_some()));
+            self.unread.start += piece + usize::from(end.is_some());
             if !fits {
                 // What was kept of it so far goes with its first piece.
                 let dropped = (std::mem::take(&mut self.kept).len() + piece + usize::from(end.is_some())) as u64;
@@ -82,29 +108,41 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             }
         }
     }
+
+    /// Reads once. Nothing is unread afterwards if the output has ended or cannot be read.
+    async fn fill(&mut self) {
+        if let Some(until) = self.rests_until {
+            tokio::time::sleep_until(until.into()).await;
+            self.rests_until = None;
+        }
+        let (read, supply) = self.output.read(&mut self.buffer).await.unwrap_or((0, Supply::Nothing));
+        let now = Instant::now();
+        let pause = self.pace.pause(supply, now);
+        self.rests_until = (!pause.is_zero()).then(|| now + pause);
+        self.unread = 0..read;
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
+    use std::io::Write;
 
     use super::*;
 
     /// Reads an output that comes in pieces of so many bytes.
     async fn read(ends: &'static [u8], text: &[u8], pieces: usize) -> (Vec<Vec<u8>>, u64) {
-        let (mut near, far) = tokio::io::duplex(pieces);
-        let writes = async move { near.write_all(text).await.unwrap() };
+        let (near, mut far) = std::io::pipe().unwrap();
+        let text = text.to_owned();
+        let writes = std::thread::spawn(move || text.chunks(pieces).for_each(|piece| far.write_all(piece).unwrap()));
         let (mut lines, mut dropped) = (Vec::new(), 0);
-        let reads = async {
-            let mut all = Lines::of(far, ends);
-            while let Some(text) = all.next().await {
-                match text {
-                    Text::Line(line) => lines.push(line.to_vec()),
-                    Text::Dropped(bytes) => dropped += bytes,
-                }
+        let mut all = Lines::of(PipeReader::of(near.into()).unwrap(), ends);
+        while let Some(text) = all.next().await {
+            match text {
+                Text::Line(line) => lines.push(line.to_vec()),
+                Text::Dropped(bytes) => dropped += bytes,
             }
-        };
-        tokio::join!(writes, reads);
+        }
+        writes.join().unwrap();
         (lines, dropped)
     }
 
