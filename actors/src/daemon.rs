@@ -1,5 +1,18 @@
 //! Puts the actors together and hands out what the command needs of them: transports to reload and to stop, and the
 //! end.
+//!
+//! # The start
+//! 1. `src/main.rs`: options, then the configuration as a checked `Site`, the log, the version of the local rsync.
+//! 2. `Daemon::start` remembers the identity of `wpath` (`root/identity.rs`) and starts supervisor, filter and watcher. When that
+//!    was an empty directory and one with content takes its place, the daemon ends as `Superseded`, and `src/service/run.rs` starts
+//!    the next one in the same process.
+//! 3. The watcher puts a watch on the root, starts the reader, then for each directory: watch first, list second
+//!    (`watcher/dirs/first_scan.rs`). Files that changed since the start are told at once, and need not wait for a reconcile.
+//!    Too few watches or no inotify instance ends the start (exit 69).
+//! 4. `Watching` reaches the supervisor. Where the state of the last run can be taken up, each outbox gets what its node
+//!    lacked, and the StateActor looks for what changed meanwhile (`Compare`); else it asks for a reconcile in every outbox
+//!    (`initial_sync`). It starts one SyncActor for each node. The filter learns whom to wake (`Serve`).
+//! 5. Each SyncActor runs its reconcile, and beside it the batches of live changes.
 
 mod starter;
 
