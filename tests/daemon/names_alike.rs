@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crate::support::disk::Kind;
-use crate::support::{Local, Site, wait};
+use crate::support::{self, Local, Site, wait};
 
 /// Larger than what is sent whatever its size and time say.
 const LARGE: usize = 400_000;
@@ -228,4 +228,38 @@ fn a_rename_of_case_alone_while_the_daemon_is_down_loses_nothing() {
     }
     is_over.store(true, Ordering::Relaxed);
     assert!(looks.join().is_ok());
+}
+
+/// An rsync whose second question about names waits until a file is there. Returns that file, and how often was asked.
+fn slow_to_confirm(site: &mut Site) -> (PathBuf, impl Fn() -> usize + use<>) {
+    let (program, asked, go) = (site.beside("slow-rsync"), site.beside("asked"), site.beside("go"));
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *' --delete-missing-args '*' --dry-run '*)\nprintf x >> {asked}\n\
+         [ \"$(cat {asked})\" = x ] || until [ -e {go} ]; do sleep 0.05; done ;;\nesac\nexec /usr/bin/rsync \"$@\"\n",
+        asked = asked.display(),
+        go = go.display()
+    );
+    support::program(&program, &script);
+    site.config(&format!("rsync: {program:?}"));
+    (go, move || fs::read(&asked).map_or(0, |bytes| bytes.len()))
+}
+
+#[test]
+fn a_node_is_asked_once_before_the_first_removal_and_confirms_its_answer_after_it() {
+    let mut site = Site::on(&[Local]);
+    let (go, asked) = slow_to_confirm(&mut site);
+    for file in ["file", "other", "third"] {
+        site.write(file, "x");
+    }
+    site.start();
+    site.expect_log_line(&["reconciled"]);
+    assert_eq!(asked(), 0, "nothing was removed yet");
+    site.remove("file");
+    site.expect_gone("file");
+    assert!(wait::until(|| (asked() == 2).then_some(())).is_some(), "the node was asked {} times", asked());
+    fs::write(&go, "").unwrap();
+    // The removal counts as mirrored once the answer is there.
+    assert_eq!(site.ask(&["wait"]).code, Some(0));
+    site.settle();
+    assert_eq!(asked(), 2, "what is known is not asked again");
 }

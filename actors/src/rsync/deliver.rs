@@ -9,7 +9,7 @@ mod runs;
 mod spare;
 mod whole;
 
-pub(super) use self::alike::{NameRule, NamesSeen, is_still_sample, sample};
+pub(super) use self::alike::{NameRule, NamesSeen, Sampler, is_still_sample};
 pub(super) use self::whole::Reconciler;
 
 use std::cell::RefCell;
@@ -71,6 +71,7 @@ impl Deliverer {
         worked: Worked,
     ) -> Result<Delivery, Failure> {
         let (plan, clashes) = self.spare(plan, lane).await?;
+        self.await_deletion(&plan, lane);
         let mut runs = Runs::default();
         let mut rest = self.make_moves(&plan, lane, &mut runs).await?;
         let deleting = deletes_beside(&plan, &rest.left_names)

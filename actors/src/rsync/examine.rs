@@ -9,6 +9,7 @@ mod user;
 
 use crate::rsync::report::failure;
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 pub use self::finding::Finding;
@@ -16,12 +17,12 @@ pub(super) use self::finding::is_excluded;
 pub(super) use self::links::links_of;
 pub use self::probe::{Probe, ProbePlace, Probed};
 pub use self::user::own_name;
-use super::deliver::{NameRule, NamesSeen, is_still_sample, sample};
+use super::deliver::{NameRule, NamesSeen, Sampler, is_still_sample};
 use super::learned::Deletions;
 use super::recipe::{self, ProbeQuestion, Recipe};
 use super::target::Target;
 use crate::node::Kind;
-use crate::path::Escaped;
+use crate::path::{Escaped, RelPath};
 use crate::rsync::report::claims::Claims;
 use crate::rsync::report::complaint;
 use crate::rsync::report::output::{Line, difference};
@@ -75,6 +76,14 @@ impl NodeReplies {
     }
 }
 
+/// The answer of a node to one question about names.
+struct NamesAnswer {
+    finished: Finished,
+    names: NameRule,
+    /// The file that it was asked about.
+    file: Option<RelPath>,
+}
+
 /// Asks one node for its facts.
 pub struct Examiner {
     target: Rc<Target>,
@@ -88,13 +97,26 @@ impl Examiner {
         Rc::new(Examiner { target, runner, asked: Cell::new(0) })
     }
 
-    /// Finds out how the node takes deletions, and how it tells names apart.
-    pub(super) async fn probe(&self) -> Result<(), Failure> {
-        let (finished, mut names) = self.ask_about_names().await?;
-        if names == NameRule::Apart {
-            // Another run may have brought the file, or taken it, between the looks at its two names.
-            names = names.confirmed_by(self.ask_about_names().await?.1);
+    /// Finds out how the node takes deletions, and asks it once how it tells names apart, when these were `removed`.
+    pub(super) async fn probe(&self, removed: &BTreeSet<RelPath>) -> Result<(), Failure> {
+        let NamesAnswer { finished, names, file } = self.ask_about_names(None, removed).await?;
+        self.target.learned.borrow_mut().tells_names_once(names, file);
+        if names == NameRule::One {
+            self.target.note_case(true);
         }
+        self.learn(&finished)
+    }
+
+    /// Finds out how the node tells names apart, when these were `removed`. Where it was asked once, it is asked only whether it
+    /// says so again.
+    pub(super) async fn probe_names(&self, removed: &BTreeSet<RelPath>) -> Result<(), Failure> {
+        let asked_by = || self.target.learned.borrow().told_apart_by().cloned();
+        if asked_by().is_none() {
+            self.probe(removed).await?;
+        }
+        let Some(file) = asked_by() else { return Ok(()) };
+        let NamesAnswer { finished, names, .. } = self.ask_about_names(Some(&file), removed).await?;
+        let names = NameRule::Apart.confirmed_by(names);
         self.target.learned.borrow_mut().tells_names(names);
         if matches!(names, NameRule::One | NameRule::Apart) {
             self.target.note_case(names == NameRule::One);
@@ -102,17 +124,22 @@ impl Examiner {
         self.learn(&finished)
     }
 
-    /// Asks the node about a file and its name in another case, and how it takes deletions.
-    async fn ask_about_names(&self) -> Result<(Finished, NameRule), Failure> {
+    /// Asks the node about a file, the given one if that can be, and its name in another case; and how it takes deletions.
+    async fn ask_about_names(
+        &self,
+        file: Option<&RelPath>,
+        removed: &BTreeSet<RelPath>,
+    ) -> Result<NamesAnswer, Failure> {
         let turn = self.asked.replace(self.asked.get().wrapping_add(1));
-        let sample = sample(&self.target.root, &self.target.site.excludes, turn);
+        let sampler = Sampler::new(&self.target.root, &self.target.site.excludes, turn, removed);
+        let sample = file.and_then(|file| sampler.of_file(file)).or_else(|| sampler.of_any());
         let list = sample.as_ref().map_or_else(Vec::new, |(name, other)| recipe::entries([name, other], true));
         let mut seen = NamesSeen::default();
         let mut hear = |said: &[u8]| seen.hear(said, sample.as_ref());
         let order = Order { work: Work::List(&list), ..Order::of(Recipe::Probe) };
         let finished = self.runner.run(&order, &mut Ears::to(&mut hear)).await?;
-        let is_sound = sample.is_some_and(|sample| is_still_sample(&self.target.root, &sample));
-        Ok((finished, seen.names(is_sound)))
+        let is_sound = sample.as_ref().is_some_and(|sample| is_still_sample(&self.target.root, sample));
+        Ok(NamesAnswer { finished, names: seen.names(is_sound), file: sample.map(|(name, _)| name) })
     }
 
     fn learn(&self, probed: &Finished) -> Result<(), Failure> {

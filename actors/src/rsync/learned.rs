@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::deliver::NameRule;
 use super::runner::greeting_time::GreetingTime;
+use crate::path::RelPath;
 use crate::site::version::Version;
 use crate::transport::failure::Cause;
 use crate::transport::traits::{Trait, Traits};
@@ -44,6 +45,8 @@ enum Remote {
 pub(super) struct Learned {
     deletions: Deletions,
     names: NameRule,
+    /// The file by which the node said that it tells names apart, once: that must be said twice.
+    apart_by: Option<RelPath>,
     /// The traits that the node lacks or has; `None` before the node was asked.
     pub traits: Option<Traits>,
     /// `true` if runs make the directories above the mirror.
@@ -67,6 +70,7 @@ impl Learned {
         Learned {
             deletions: Deletions::Unknown,
             names: if has_one_case { NameRule::One } else { NameRule::Unknown },
+            apart_by: None,
             traits,
             makes_path: false,
             greeting: GreetingTime::default(),
@@ -95,9 +99,26 @@ impl Learned {
     }
 
     // ## any => (One | Apart | Unclear | NoMirror)
-    /// The node was asked how it tells names apart.
+    /// The node was asked how it tells names apart, and asked again if it said that it does.
     pub(crate) fn tells_names(&mut self, names: NameRule) {
         self.names = names;
+        self.apart_by = None;
+    }
+
+    // ## any => (Unknown | One | Unclear | NoMirror)
+    /// The node was asked once how it tells names apart, by `file`.
+    pub(crate) fn tells_names_once(&mut self, names: NameRule, file: Option<RelPath>) {
+        self.tells_names(names);
+        if names == NameRule::Apart {
+            // Another run may have brought the file, or taken it, between the looks at its two names.
+            self.names = NameRule::Unknown;
+            self.apart_by = file;
+        }
+    }
+
+    /// Returns the file by which the node said once that it tells names apart, if it is to be asked again.
+    pub(crate) fn told_apart_by(&self) -> Option<&RelPath> {
+        self.apart_by.as_ref()
     }
 
     // ## (Unclear | NoMirror) => Unknown
@@ -111,7 +132,7 @@ impl Learned {
     /// The mirror is a new one: how the one before took deletions and names says nothing of it.
     pub(crate) fn mirror_is_new(&mut self) {
         self.deletions = Deletions::Unknown;
-        self.names = NameRule::Unknown;
+        self.tells_names(NameRule::Unknown);
     }
 
     /// Returns how long greetings take.
@@ -403,6 +424,38 @@ mod tests {
         learned.tells_names(NameRule::Apart);
         learned.may_tell_names();
         assert_eq!(learned.names(), NameRule::Apart, "the answer was clear");
+    }
+
+    #[test]
+    fn names_are_told_apart_only_if_the_node_says_so_twice() {
+        use NameRule::{Apart, NoMirror, One, Unclear, Unknown};
+        let file = RelPath::new(b"file").unwrap();
+        for (before, once, names, asks_again) in [
+            (Unknown, Apart, Unknown, true),
+            (Unknown, One, One, false),
+            (Unknown, Unclear, Unclear, false),
+            (Unknown, NoMirror, NoMirror, false),
+            // The file system at the node may be another one since.
+            (One, Apart, Unknown, true),
+            (Apart, One, One, false),
+        ] {
+            let mut learned = Learned::of(None);
+            learned.tells_names(before);
+            learned.tells_names_once(once, Some(file.clone()));
+            assert_eq!(
+                (learned.names(), learned.told_apart_by().is_some()),
+                (names, asks_again),
+                "{before:?} {once:?}"
+            );
+            for second in [Apart, One, Unclear] {
+                learned.tells_names(once.confirmed_by(second));
+                assert_eq!(learned.told_apart_by(), None);
+                assert_eq!(learned.names() == Apart, once == Apart && second == Apart, "{once:?} {second:?}");
+                learned.tells_names_once(once, Some(file.clone()));
+            }
+            learned.mirror_is_new();
+            assert_eq!((learned.names(), learned.told_apart_by()), (Unknown, None), "{once:?}");
+        }
     }
 
     #[test]

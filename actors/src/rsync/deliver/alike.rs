@@ -61,7 +61,7 @@ impl NameRule {
     }
 }
 
-/// The node's answer to a [`sample`].
+/// The node's answer about a sample.
 #[derive(Debug, Default)]
 pub(crate) struct NamesSeen {
     /// It has the file.
@@ -104,6 +104,25 @@ struct Trie {
 }
 
 impl Trie {
+    fn of(removed: &BTreeSet<RelPath>) -> Trie {
+        let mut trie = Trie::default();
+        removed.iter().for_each(|path| trie.add(path.as_bytes().split(|&byte| byte == b'/')));
+        trie
+    }
+
+    /// Tells if a path is like a removed one, or below one that is.
+    fn covers(&self, path: &RelPath) -> bool {
+        let mut trie = self;
+        for name in path.as_bytes().split(|&byte| byte == b'/') {
+            let Some(below) = trie.below.get(&names::folded(name)) else { return false };
+            if below.is_removed {
+                return true;
+            }
+            trie = below;
+        }
+        false
+    }
+
     fn add<'n>(&mut self, mut names: impl Iterator<Item = &'n [u8]>) {
         match names.next() {
             Some(name) => self.below.entry(names::folded(name)).or_default().add(names),
@@ -119,9 +138,7 @@ pub(super) fn alike(root: &Root, removed: &BTreeSet<RelPath>, names: NameRule) -
     if names == NameRule::Apart {
         search.in_few();
     } else {
-        let mut trie = Trie::default();
-        removed.iter().for_each(|path| trie.add(path.as_bytes().split(|&byte| byte == b'/')));
-        search.walk(&RelPath::root(), &trie);
+        search.walk(&RelPath::root(), &Trie::of(removed));
     }
     search.found
 }
@@ -176,39 +193,60 @@ impl Search<'_> {
     }
 }
 
-/// A file of the tree at `root`, and the same path with its name in a case that nobody writes: the source does not have it,
-/// and no rename of case leaves it behind at the node. The node tells by them how it takes names. Each `turn` has another
-/// case: a node on FUSE, SMB or NFS may remember for a while that a name was not there, also if the file came since.
-pub(crate) fn sample(root: &Root, excludes: &Excludes, turn: usize) -> Option<(RelPath, RelPath)> {
-    let mut dirs = vec![RelPath::root()];
-    let mut looked = 0;
-    while let Some(dir) = dirs.pop() {
-        for name in root.names(&dir, OF_ONE) {
-            looked += 1;
-            if looked > CANDIDATES {
-                return None;
-            }
-            let path = dir.join(&name);
-            let Ok(kind) = root.look_at(&path) else { continue };
-            if excludes.excludes(&path, kind.is_dir()) {
-                continue;
-            }
-            if kind.is_dir() {
-                // The files of the top come first.
-                dirs.insert(0, path);
-                continue;
-            }
-            let other = names::uncommon(name.as_bytes(), turn).map(|name| dir.join(&OsString::from_vec(name)));
-            let is_new = |path: &RelPath| root.look_at(path).is_err() && !excludes.excludes(path, false);
-            if let Some(other) = other.filter(|other| kind.is_file() && is_new(other)) {
-                return Some((path, other));
-            }
-        }
-    }
-    None
+/// Finds what a node is asked about to tell how it takes names: a file of the source, and the same path with its name in a case
+/// that nobody writes. The source does not have the latter, and no rename of case leaves it behind at the node.
+pub(crate) struct Sampler<'a> {
+    root: &'a Root,
+    excludes: &'a Excludes,
+    /// Each question has another case: a node on FUSE, SMB or NFS may remember for a while that a name was not there, also if the
+    /// file came since.
+    turn: usize,
+    /// Removed at the node a moment ago: it may remember for a while that it has what went with them.
+    removed: Trie,
 }
 
-/// Tells if a [`sample`] still is one: an answer about names that came or went meanwhile says nothing.
+impl<'a> Sampler<'a> {
+    pub(crate) fn new(root: &'a Root, excludes: &'a Excludes, turn: usize, removed: &BTreeSet<RelPath>) -> Self {
+        Sampler { root, excludes, turn, removed: Trie::of(removed) }
+    }
+
+    /// A sample of this file; `None` if there is none.
+    pub(crate) fn of_file(&self, path: &RelPath) -> Option<(RelPath, RelPath)> {
+        let other = names::uncommon(path.name(), self.turn).map(OsString::from_vec)?;
+        let other = path.parent()?.join(&other);
+        let is_new = self.root.look_at(&other).is_err() && !self.excludes.excludes(&other, false);
+        let is_file = self.root.look_at(path).is_ok_and(|meta| meta.is_file());
+        (is_new && is_file && !self.removed.covers(path)).then(|| (path.clone(), other))
+    }
+
+    /// A sample of the first file that makes one.
+    pub(crate) fn of_any(&self) -> Option<(RelPath, RelPath)> {
+        let mut dirs = vec![RelPath::root()];
+        let mut looked = 0;
+        while let Some(dir) = dirs.pop() {
+            for name in self.root.names(&dir, OF_ONE) {
+                looked += 1;
+                if looked > CANDIDATES {
+                    return None;
+                }
+                let path = dir.join(&name);
+                let Ok(kind) = self.root.look_at(&path) else { continue };
+                if self.excludes.excludes(&path, kind.is_dir()) {
+                    continue;
+                }
+                if kind.is_dir() {
+                    // The files of the top come first.
+                    dirs.insert(0, path);
+                } else if let Some(sample) = self.of_file(&path) {
+                    return Some(sample);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Tells if a sample still is one: an answer about names that came or went meanwhile says nothing.
 pub(crate) fn is_still_sample(root: &Root, (name, other): &(RelPath, RelPath)) -> bool {
     root.look_at(name).is_ok() && root.look_at(other).is_err()
 }
@@ -307,7 +345,8 @@ mod tests {
     fn a_node_is_asked_about_a_file_below_many_directories() {
         let paths: Vec<String> = (0..2 * CANDIDATES).map(|number| format!("{number}/name")).collect();
         let tree = tree(&paths.iter().map(String::as_str).collect::<Vec<_>>());
-        let found = sample(&Root::of(tree.path()).unwrap(), &Excludes::default(), 0);
+        let root = Root::of(tree.path()).unwrap();
+        let found = Sampler::new(&root, &Excludes::default(), 0, &BTreeSet::new()).of_any();
         assert_eq!(found.map(|(name, _)| name.name().to_owned()), Some(b"name".to_vec()));
     }
 
@@ -339,9 +378,47 @@ mod tests {
             let expected = expected.map(|(name, other)| (rel(name), rel(other)));
             let tree = tree(source);
             let root = Root::of(tree.path()).unwrap();
-            let found = sample(&root, &excludes, 0);
+            let found = Sampler::new(&root, &excludes, 0, &BTreeSet::new()).of_any();
             assert_eq!(found, expected, "{source:?}");
             assert!(found.is_none_or(|found| is_still_sample(&root, &found)), "{source:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_asked_about_no_file_that_may_have_gone_with_a_removed_one() {
+        let tree = tree(&["NAME", "d/FILE", "e/file"]);
+        let root = Root::of(tree.path()).unwrap();
+        for (removed, gone) in [
+            (&[][..], &[][..]),
+            (&["name"], &["NAME"]),
+            (&["name", "D"], &["NAME", "d/FILE"]),
+            (&["name", "d/file", "E/FILE/x"], &["NAME", "d/FILE"]),
+            (&["name", "d", "E"], &["NAME", "d/FILE", "e/file"]),
+        ] {
+            let (excludes, removed) = (Excludes::default(), removed.iter().map(|path| rel(path)).collect());
+            let sampler = Sampler::new(&root, &excludes, 0, &removed);
+            for file in ["NAME", "d/FILE", "e/file"] {
+                assert_eq!(sampler.of_file(&rel(file)).is_none(), gone.contains(&file), "{file} {removed:?}");
+            }
+            let any = sampler.of_any().map(|(name, _)| name.to_string());
+            assert!(any.is_none_or(|name| !gone.contains(&name.as_str())), "{removed:?}");
+            assert_eq!(sampler.of_any().is_none(), gone.len() == 3, "{removed:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_asked_once_more_about_the_same_file_only_if_that_is_one_still() {
+        let tree = tree(&["name", "dir/", "both", "bOtH"]);
+        let (root, excludes) = (Root::of(tree.path()).unwrap(), Excludes::default());
+        for (file, turn, expected) in [
+            ("name", 0, Some("nAmE")),
+            ("name", 1, Some("NAmE")),
+            ("gone", 0, None),
+            ("dir", 0, None),
+            ("both", 0, None),
+        ] {
+            let sample = Sampler::new(&root, &excludes, turn, &BTreeSet::new()).of_file(&rel(file));
+            assert_eq!(sample, expected.map(|other| (rel(file), rel(other))), "{file} {turn}");
         }
     }
 }

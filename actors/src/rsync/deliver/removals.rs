@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slog::{debug, warn};
 
@@ -42,6 +42,16 @@ const SHARED: usize = 10_000;
 const FORGOTTEN: Duration = Duration::from_secs(2);
 
 impl Deliverer {
+    /// Lets an rsync wait for what a plan deletes, if none does: it connects while other runs of the plan are at work.
+    pub(super) fn await_deletion(&self, plan: &Plan, lane: Lane) {
+        let is_kept = self.runner.standbys.borrow().wants(Recipe::Missing);
+        let deletions = self.target.learned.borrow().deletions();
+        if !is_kept && may_wait(plan, lane, deletions) {
+            self.runner.standbys.borrow_mut().want(Recipe::Missing, 1, Instant::now());
+            self.runner.refill();
+        }
+    }
+
     /// Deletes what of a plan is missing.
     pub(super) async fn delete(
         self: Rc<Self>,
@@ -81,7 +91,8 @@ impl Deliverer {
         worked: Worked,
     ) -> Result<Delivery, Failure> {
         if self.target.learned.borrow().deletions() == Deletions::Unknown {
-            self.examiner.probe().await?;
+            // Once: what is to be deleted need not wait for the second answer about names.
+            self.examiner.probe(&BTreeSet::new()).await?;
         }
         let of = |recipe| Order { lane: Some(lane), removes: true, ..Order::of(recipe) };
         let root = plan.root || missing.iter().any(is_top);
@@ -94,6 +105,7 @@ impl Deliverer {
                 other => return other,
             }
         }
+        self.runner.standbys.borrow_mut().forget(Recipe::Missing);
         let list = recipe::deletions29(missing);
         let order = Order { work: Work::List(&list), ..of(Recipe::Deletions29) };
         let mut delivery = match self.listed(order, plan, None).await {
@@ -232,7 +244,7 @@ impl Deliverer {
     /// Finds the entries that the node may have deleted because their names look to it like those of removed entries.
     async fn alike(self: &Rc<Self>, removed: BTreeSet<RelPath>) -> BTreeSet<RelPath> {
         if self.names() == NameRule::Unknown
-            && let Err(failure) = self.examiner.probe().await
+            && let Err(failure) = self.examiner.probe_names(&removed).await
         {
             debug!(self.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
         }
@@ -264,6 +276,12 @@ impl Deliverer {
         }
         finished
     }
+}
+
+/// Tells if an rsync that waits can delete what a plan deletes: it has the rules of the site alone.
+fn may_wait(plan: &Plan, lane: Lane, deletions: Deletions) -> bool {
+    let has_rules = !plan.protected.is_empty();
+    !plan.missing.is_empty() && !has_rules && lane == Lane::Fast && deletions != Deletions::Protocol29
 }
 
 /// The first name that the filter of an rsync daemon refused, if it refused any, and how the run ended but for that.
@@ -351,6 +369,23 @@ mod tests {
             let expected = expected.map(|(name, code)| (name.as_bytes().to_vec(), Code::Exit(code)));
             assert_eq!(found.as_ref().map(|(name, rest)| (name.clone(), rest.code)), expected, "{stderr:?}");
             assert!(found.is_none_or(|(_, rest)| !rest.stderr.windows(REFUSED.len()).any(|words| words == REFUSED)));
+        }
+    }
+
+    #[test]
+    fn an_rsync_waits_only_for_deletions_that_it_can_make() {
+        let paths = |names: &[&str]| names.iter().map(|name| rel(name)).collect();
+        for (missing, protected, lane, deletions, expected) in [
+            (&["gone"][..], &[][..], Lane::Fast, Deletions::Unknown, true),
+            (&["gone"], &[], Lane::Fast, Deletions::Listed, true),
+            // Those go by another recipe.
+            (&["gone"], &[], Lane::Fast, Deletions::Protocol29, false),
+            (&["gone"], &["kept"], Lane::Fast, Deletions::Listed, false),
+            (&["gone"], &[], Lane::Bulk, Deletions::Listed, false),
+            (&[], &[], Lane::Fast, Deletions::Listed, false),
+        ] {
+            let plan = Plan { missing: paths(missing), protected: paths(protected), ..Plan::default() };
+            assert_eq!(may_wait(&plan, lane, deletions), expected, "{plan:?} {lane:?} {deletions:?}");
         }
     }
 

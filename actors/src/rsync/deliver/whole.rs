@@ -192,7 +192,7 @@ impl Reconciler {
         let names = || self.deliverer.target.learned.borrow().names();
         // Somebody may have made the mirror since.
         if matches!(names(), NameRule::Unknown | NameRule::NoMirror)
-            && let Err(failure) = self.deliverer.examiner.probe().await
+            && let Err(failure) = self.deliverer.examiner.probe_names(&BTreeSet::new()).await
         {
             debug!(self.deliverer.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
             return false;
