@@ -4,9 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-/// The pause between reads in a burst. Far below the time for which several removals wait, and short enough that what comes
-/// meanwhile has room: in a queue of 16,384 events (inotify(7)), in a pipe of 64 KiB (pipe(7)).
-const PAUSE: Duration = Duration::from_millis(4);
+/// The pause between reads in a burst. Half of the time for which a removal waits that stays alone, and short enough that what
+/// comes meanwhile has room: in a queue of 16,384 events (inotify(7)), in a pipe of 64 KiB (pipe(7)).
+pub(crate) const PAUSE: Duration = Duration::from_millis(2);
 
 /// Reads that may follow each other without a pause: a change by an editor or a small deploy takes fewer.
 const QUICK: u32 = 16;
@@ -51,9 +51,10 @@ impl ReadPace {
             ReadPace::Burst => ReadPace::Burst,
             ReadPace::Single { quick, last } => {
                 let allowed = now.saturating_duration_since(last).as_micros() / PER_READ.as_micros();
-                let quick = quick.saturating_sub(u32::try_from(allowed).unwrap_or(u32::MAX)) + 1;
+                let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
                 // What is left of the interval counts for the next read.
-                let last = if allowed == 0 { last } else { now };
+                let last = if allowed < quick { last + PER_READ * allowed } else { now };
+                let quick = quick.saturating_sub(allowed) + 1;
                 if quick > QUICK { ReadPace::Burst } else { ReadPace::Single { quick, last } }
             }
         };
@@ -105,7 +106,7 @@ mod tests {
         // The queue is empty after the pause: a change 10 ms later is single again.
         let mut then: Vec<u64> = (0..17).map(|event| event * 30).collect();
         then.extend([14_000, 14_050, 14_100]);
-        assert_eq!(pauses(then)[16..], [4, 0, 0, 0]);
+        assert_eq!(pauses(then)[16..], [2, 0, 0, 0]);
     }
 
     #[test]

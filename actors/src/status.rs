@@ -6,13 +6,17 @@
 //!    it may be tried, when which path was sent. The record outlives it. The watcher writes what it watches into a `WatchCoverage`.
 //! 2. `supervisor/status.rs` makes one `Status` of them (`status.rs`), whoever asks. What a node does is a pure function of
 //!    facts (`NodeState::of`), and so is whether a person should look (`Status::verdict`).
-//! 3. `src/service/control.rs` is the socket on which commands ask. `src/commands/target.rs` finds the socket by the path of the file, so
+//! 3. `src/service/control.rs` is the socket on which commands ask. `src/commands/target.rs` finds the socket by the path of the
+//!    file, so
 //!    that a broken file hides no daemon; `src/service/all_sites.rs` asks all sites of the machine. `DaemonHandle` is the
 //!    running daemon, which a reload may replace. `src/commands/status.rs` prints, `src/commands/explain.rs` explains.
-//! 4. The page and the metrics (`src/service/listen.rs`; of all sites, in a process of its own, `src/commands/overview.rs`), SIGUSR1
+//! 4. The page and the metrics (`src/service/listen.rs`; of all sites, in a process of its own, `src/commands/overview.rs`),
+//!    SIGUSR1
 //!    and the exit code of `inosync status` read the same `Status`, so they agree. Which nodes are paused
-//!    is known by name (`supervisor/paused.rs`) and outlives the daemon of the moment and, by a file, the process. Orders about nodes are carried out in `supervisor/orders.rs`.
-//! 5. A wait (`src/service/control/wait.rs`) lets a `Flush` pass through watcher, filter and StateActor, as a stop does, and then looks
+//!    is known by name (`supervisor/paused.rs`) and outlives the daemon of the moment and, by a file, the process. Orders about
+//!    nodes are carried out in `supervisor/orders.rs`.
+//! 5. A wait (`src/service/control/wait.rs`) lets a `Flush` pass through watcher, filter and StateActor, as a stop does, and
+//!    then looks
 //!    at the outboxes until none may lack anything of before.
 
 mod delivery;

@@ -11,20 +11,23 @@ use tokio::io::unix::AsyncFd;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A process that was started. Dropping it does not end it, and leaves no zombie.
+/// A process that was started. Dropping it does not end it; within a runtime it leaves no zombie.
 #[derive(Debug)]
 pub(crate) struct ChildProcess {
     exit: ProcessExit,
     pipes: Pipes,
 }
 
-/// The daemon's ends of the pipes to a process, each taken once.
+/// The daemon's ends of the pipes to a process, as they were made.
 #[derive(Debug, Default)]
-pub(super) struct Pipes {
+pub(super) struct RawPipes {
     pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
 }
+
+/// Standard input, output and error output of a process, as far as they are pipes.
+type Pipes = (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>);
 
 /// The end of a process.
 #[derive(Debug)]
@@ -48,10 +51,12 @@ impl ChildProcess {
     /// A child for which nobody has waited.
     ///
     /// # Errors
-    /// When neither a descriptor nor a signal can tell of the end of the process, which is killed.
-    pub(super) fn new(pid: Pid, pipes: Pipes) -> io::Result<Self> {
-        match ExitSource::of(pid) {
-            Ok(source) => Ok(ChildProcess { exit: ProcessExit { pid, source }, pipes }),
+    /// When the daemon cannot listen to the end of the process or to its pipes. The process is killed before its input ends: an
+    /// rsync would take that for the end of a list.
+    pub(super) fn new(pid: Pid, pipes: RawPipes) -> io::Result<Self> {
+        let listen = || Ok((ExitSource::of(pid)?, pipes.register()?));
+        match listen() {
+            Ok((source, registered)) => Ok(ChildProcess { exit: ProcessExit { pid, source }, pipes: registered }),
             Err(error) => {
                 kill_process(pid, rustix::process::Signal::KILL)?;
                 waitpid(Some(pid), WaitOptions::empty())?;
@@ -66,13 +71,8 @@ impl ChildProcess {
     }
 
     /// Takes standard input, output and error output, as far as they are pipes.
-    pub(crate) fn pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
-        let Pipes { stdin, stdout, stderr } = std::mem::take(&mut self.pipes);
-        // What cannot be made non-blocking is no pipe.
-        let stdin = stdin.and_then(|pipe| ChildStdin::from_std(pipe.into()).ok());
-        let stdout = stdout.and_then(|pipe| ChildStdout::from_std(pipe.into()).ok());
-        let stderr = stderr.and_then(|pipe| ChildStderr::from_std(pipe.into()).ok());
-        (stdin, stdout, stderr)
+    pub(crate) fn pipes(&mut self) -> Pipes {
+        std::mem::take(&mut self.pipes)
     }
 
     /// Kills the process, by SIGKILL, if it has not been waited for.
@@ -100,6 +100,17 @@ impl ChildProcess {
     /// As for [`ChildProcess::try_wait`].
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.exit.wait().await
+    }
+}
+
+impl RawPipes {
+    /// Registers copies, so that the pipes stay open when one of them cannot be registered.
+    fn register(&self) -> io::Result<Pipes> {
+        let copy = |pipe: &Option<OwnedFd>| pipe.as_ref().map(OwnedFd::try_clone).transpose();
+        let stdin = copy(&self.stdin)?.map(|pipe| ChildStdin::from_std(pipe.into())).transpose()?;
+        let stdout = copy(&self.stdout)?.map(|pipe| ChildStdout::from_std(pipe.into())).transpose()?;
+        let stderr = copy(&self.stderr)?.map(|pipe| ChildStderr::from_std(pipe.into())).transpose()?;
+        Ok((stdin, stdout, stderr))
     }
 }
 

@@ -20,9 +20,10 @@ use nix::sched::{CloneFlags, clone};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 use rustix::process::Pid;
 
-use super::process::{ChildProcess, Pipes};
+use super::process::{ChildProcess, RawPipes};
 
-/// The stack of the child until it is the program, in bytes. execvpe(3) needs the most: some PATH_MAX and the arguments.
+/// The stack of the child until it is the program, in bytes. It has no guard page: execvpe(3) needs the most, some PATH_MAX (4 KiB)
+/// and the arguments, which are added.
 const STACK: usize = 64 * 1024;
 
 /// A program to start, with what it gets. Without more, it gets no input, and its output is dropped.
@@ -138,7 +139,7 @@ impl ChildProgram {
             error: AtomicI32::new(0),
         }
         .start()?;
-        ChildProcess::new(pid, Pipes { stdin: to, stdout: from, stderr: errors })
+        ChildProcess::new(pid, RawPipes { stdin: to, stdout: from, stderr: errors })
     }
 }
 
@@ -205,7 +206,8 @@ impl Exec<'_> {
         match self.error.load(Ordering::Relaxed) {
             0 => Ok(pid),
             error => {
-                rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
+                // ECHILD where SIGCHLD is ignored: the kernel has reaped it.
+                let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
                 Err(io::Error::from_raw_os_error(error))
             }
         }
@@ -261,7 +263,9 @@ impl Exec<'_> {
 #[allow(unsafe_code)]
 fn default_handlers() -> io::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator().filter(|&signal| signal != Signal::SIGKILL && signal != Signal::SIGSTOP) {
+    // The last one is left out as sigaction(3) takes a lock for it, which a child that is killed just then would keep.
+    let untouched = [Signal::SIGKILL, Signal::SIGSTOP, Signal::SIGABRT];
+    for signal in Signal::iterator().filter(|signal| !untouched.contains(signal)) {
         // SAFETY: no handler is set; both ways to treat a signal are the kernel's.
         let before = unsafe { sigaction(signal, &default) }?;
         if before.handler() == SigHandler::SigIgn && signal != Signal::SIGPIPE {

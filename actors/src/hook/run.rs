@@ -2,7 +2,6 @@
 //! paths, and ends it when it exceeds its time limit.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
@@ -11,6 +10,7 @@ use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::process::ChildStdin;
@@ -100,7 +100,9 @@ impl Call {
         program.stdio(ChildStdio::Piped, ChildStdio::Null, ChildStdio::Piped);
         program.envs(self.environment()).env_remove("INOSYNC_NODE");
         program.envs(self.node.iter().map(|node| ("INOSYNC_NODE", node)));
-        children.start(program, Some(File::open("/")?.into()))
+        // Without read permission there, chdir(2) would do, and so does this.
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        children.start(program, Some(root))
     }
 
     fn environment(&self) -> [(&'static str, OsString); 8] {

@@ -1,21 +1,5 @@
 //! The way back from the new names of renamed entries to the names that they have at the node. Hints only: nothing
 //! is lost with a hint. A plain data structure without clock, disk or actor.
-//!
-//! # The life of a move
-//! 1. **Watch**: the halves of a rename are paired by cookie. A file is told as `Removed` of the old name, then `Renamed`; a
-//!    directory as `MovedAway`, then `MovedTo`, or `MovedOut` when nothing follows.
-//! 2. **Outbox** (`outbox/origins.rs`): remembers for each new name what the node has the entry as. Chains fold. The removal of
-//!    the old name is a pending path of its own, which goes with the batch of the new one. For directories only with
-//!    `dir_moves: Replicate`; with `Log` the old name stays in `outbox/away.rs`, and `outbox/unmirrored.rs` counts what differs by it.
-//! 3. **Plan**: `renamed` and `moved` stand beside the lists of what is sent: they are hints. A name that would be linked in the
-//!    wrong order (rotations, swaps) goes by a third one (`via`).
-//! 4. **Link and Build** (`rsync/deliver/moves.rs`) run before what is sent: Link in a directory of hard links
-//!    (`rsync/staging.rs`) under both names; Build in the new directory, with the old one at the node as `--link-dest` and the
-//!    patterns as they are seen from there (`rules_below` in `patterns/rules.rs`). Without links, `rsync/deliver/next_best.rs`.
-//! 5. **The rest** is sent as ever: what no line of rsync says to be linked, and what changed meanwhile. Removals come last; that of
-//!    an old name goes beside the rest once rsync has told of the link (`deletes_beside` in `rsync/deliver.rs`).
-//! 6. `Mirrored` reaches the log (`supervisor/move_log.rs`). The state forgets the old name as soon as both names are known
-//!    (`outbox/unsaved.rs`).
 
 use std::collections::BTreeMap;
 

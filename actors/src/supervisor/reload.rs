@@ -2,13 +2,16 @@
 //! [`reload`](crate::reload).
 //!
 //! # The life of a reload
-//! 1. `src/service/run.rs` reads the file at SIGHUP, asks rsync for its version, and hands both over (`Reload`). What is wrong ends here.
+//! 1. `src/service/run.rs` reads the file at SIGHUP, asks rsync for its version, and hands both over (`Reload`). What is wrong
+//!    ends here.
 //! 2. `reload.rs` compares with what is in force: a `ConfigDiff` says what it takes. Each key is decided there, or it does not
 //!    compile.
 //! 3. Other `rexcludes` first go to the watcher and through it to the filter (`Exclude`). When they come back, what is newly
 //!    included is watched, so that the reconciles that follow miss nothing.
-//! 4. `supervisor/reload.rs` changes over, and `supervisor/leaving.rs` lets nodes go. A node that comes has a seat at the filter (`Serve`, answered) before its reconcile
-//!    is wanted. A node that goes gets a `Flush` and a `WorkOrder::Drain`. Where the runs are others, a SyncActor gets `WorkOrder::Retire`: it ends
+//! 4. `supervisor/reload.rs` changes over, and `supervisor/leaving.rs` lets nodes go. A node that comes has a seat at the filter
+//!    (`Serve`, answered) before its reconcile
+//!    is wanted. A node that goes gets a `Flush` and a `WorkOrder::Drain`. Where the runs are others, a SyncActor gets
+//!    `WorkOrder::Retire`: it ends
 //!    when nothing is in flight, and the next one goes on with the same outbox. Its end is expected, so there is no backoff.
 //! 5. One reload at a time. A slot's number is never given to another node, and a node that comes waits for one that goes from
 //!    the same place.

@@ -1,5 +1,5 @@
 //! Reads the inotify queue on a thread of its own and hands the events on. Listens to changes of the mounts, of which
-//! inotify tells only some. Never waits for anything but the kernel: events that the watcher cannot keep up with are
+//! inotify tells only some. Waits for nothing but the kernel, and pauses in a burst ([`ReadPace`]): events that the watcher cannot keep up with are
 //! dropped and reported as lost, as the kernel does when its own queue is full.
 
 use std::ffi::{OsStr, OsString};
@@ -21,8 +21,8 @@ use crate::read_pace::{ReadPace, Supply};
 const BACKLOG: usize = 1_000_000;
 /// Room for some 1,000 events with names of usual length.
 const BUFFER: usize = 64 * 1024;
-/// Events that one read brings only if there may be more.
-const PLENTY: usize = 500;
+/// Bytes of events that one read brings only if there may be more.
+const PLENTY: usize = BUFFER / 2;
 /// Bytes of an event without a name: inotify(7).
 const SHORTEST: usize = 16;
 /// A queue that cannot be read (inotify(7) knows no such case) is tried again after so long.
@@ -142,12 +142,7 @@ pub(crate) fn start<H: Send + 'static>(
                     vec![overflow()]
                 }
             };
-            let supply = match batch.len() {
-                _ if was_empty => Supply::Nothing,
-                ..PLENTY => Supply::Something,
-                PLENTY.. => Supply::Plenty,
-            };
-            let pause = pace.pause(supply, Instant::now());
+            let pause = pace.pause(supply(&batch, was_empty), Instant::now());
             if waiting.load(Ordering::Acquire) > BACKLOG {
                 batch = vec![overflow()];
             }
@@ -163,6 +158,15 @@ pub(crate) fn start<H: Send + 'static>(
         drop(held);
     })?;
     Ok(gauge)
+}
+
+fn supply(batch: &[RawEvent], was_empty: bool) -> Supply {
+    let size = |event: &RawEvent| SHORTEST + event.name.as_ref().map_or(0, |name| name.len());
+    match batch.iter().map(size).sum() {
+        PLENTY.. => Supply::Plenty,
+        _ if was_empty => Supply::Nothing,
+        _ => Supply::Something,
+    }
 }
 
 fn is_empty(queue: impl AsFd) -> bool {
@@ -195,4 +199,27 @@ fn wait(inotify: &Inotify, table: &mut Option<File>) -> Option<Woken> {
 
 fn overflow() -> RawEvent {
     RawEvent { watch: -1, mask: EventMask::Q_OVERFLOW, cookie: 0, name: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_that_fills_half_of_the_buffer_may_have_left_more_whatever_the_length_of_names() {
+        let events = |count, length| {
+            let name = Some("n".repeat(length).into());
+            vec![RawEvent { watch: 1, mask: EventMask::CREATE, cookie: 0, name }; count]
+        };
+        for (count, length, expected) in [
+            (1, 1, Supply::Something),
+            (100, 200, Supply::Something),
+            (240, 255, Supply::Plenty),
+            (400, 128, Supply::Plenty),
+            (1500, 10, Supply::Plenty),
+        ] {
+            assert_eq!(supply(&events(count, length), false), expected, "{count} {length}");
+        }
+        assert_eq!(supply(&events(3, 10), true), Supply::Nothing);
+    }
 }

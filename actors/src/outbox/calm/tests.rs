@@ -1,6 +1,11 @@
 use super::*;
 
 #[test]
+fn a_removal_that_is_alone_waits_for_the_next_two_reads_of_a_burst() {
+    assert!(ALONE >= 2 * crate::read_pace::PAUSE);
+}
+
+#[test]
 fn a_removal_that_stays_alone_waits_for_a_moment_and_several_for_a_pause_but_not_for_ever() {
     let start = Instant::now();
     let at = |millis| start + Duration::from_millis(millis);

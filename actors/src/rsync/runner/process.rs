@@ -169,9 +169,10 @@ impl Process {
             tokio::task::spawn_local(shell::serve(near, group.id(), children.clone(), directory, started));
         }
         let (stdin, stdout, stderr) = group.pipes();
-        let stdout = stdout.map(|stdout| PipeReader::of(stdout.into_owned_fd()?)).transpose()?;
+        // Killed first: without its input it would take what it has for the whole list.
+        let outputs = PipeReader::of_both(stdout, stderr).inspect_err(|_| group.kill());
+        let (stdout, stderr) = outputs?;
         let stdout = stdout.map(|stdout| Lines::of(stdout, b"\n"));
-        let stderr = stderr.map(|stderr| PipeReader::of(stderr.into_owned_fd()?)).transpose()?;
         let greets = arguments.iter().any(|word| word == Process::DEBUG);
         Ok(Process {
             group,
