@@ -31,9 +31,16 @@ build() {
         rustup target add "$target"
     }
     name=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$target")
-    # The binary names no directory of this machine. Cargo takes flags that may have spaces with this separator.
-    env "${name}_LINKER=rust-lld" \
-        CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$PWD=."$'\x1f'"--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
+    local flags=(
+        # The binary names no directory of this machine.
+        "--remap-path-prefix=$PWD=." "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+        # What a daemon runs lies together: the list has the functions by these names.
+        -Csymbol-mangling-version=v0 "-Clink-arg=--script=$PWD/packaging/order.ld"
+        # The addresses that are adjusted at the start take 10 KiB and not 220.
+        -Clink-arg=--pack-dyn-relocs=relr
+    )
+    # Cargo takes flags that may have spaces with this separator.
+    env "${name}_LINKER=rust-lld" CARGO_ENCODED_RUSTFLAGS="$(IFS=$'\x1f'; echo "${flags[*]}")" \
         "$cargo" build --release --locked --target "$target"
 }
 
