@@ -280,8 +280,9 @@ def symbols(binary):
 
 
 def pattern(name):
-    """The name without what changes with the compiler: the hash of each crate, and where in the name something came before."""
-    return re.sub(r"B[0-9a-zA-Z]*_", "B*_", re.sub(r"Cs[0-9a-zA-Z]+_", "Cs*_", name)).split(".llvm.")[0]
+    """The name without what changes from build to build: the hash of each crate, where in the name something came before, and
+    the number that the linker appends where names are the same."""
+    return re.sub(r"B[0-9a-zA-Z]*_", "B*_", re.sub(r"Cs[0-9a-zA-Z]+_", "Cs*_", name)).split(".")[0] + "*"
 
 
 def main():
