@@ -2,6 +2,9 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::OnceLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use inosync_actors::supervisor::watchdog::{DaemonMonitor, DaemonProgress};
@@ -11,6 +14,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// Time of a stop beside `stop_timeout`: the last save, and children that end.
 const STOP_EXTRA: Duration = Duration::from_secs(20);
+
+/// Messages that may wait for a service manager that does not read; later ones are dropped.
+const UNREAD: usize = 16;
 
 /// The connection to the service manager.
 #[derive(Clone)]
@@ -129,7 +135,24 @@ fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
+/// Sends on a thread of its own: a service manager that does not read its socket blocks whoever writes to it.
 fn send(states: &[NotifyState<'_>]) {
+    static MANAGER: OnceLock<Option<SyncSender<String>>> = OnceLock::new();
+    let manager = MANAGER.get_or_init(|| std::env::var_os("NOTIFY_SOCKET").and_then(|_| start_sender()));
+    let Some(manager) = manager else { return };
+    let message = states.iter().map(NotifyState::to_string).collect::<Vec<_>>().join("\n");
     // A service manager that does not listen misses nothing else.
-    let _ = sd_notify::notify(states);
+    let _ = manager.try_send(message);
+}
+
+/// Returns `None` if no thread can be started: then nothing is told.
+fn start_sender() -> Option<SyncSender<String>> {
+    let (manager, messages) = sync_channel::<String>(UNREAD);
+    let sender = thread::Builder::new().name("notify".into());
+    let sender = sender.spawn(move || {
+        for message in messages {
+            let _ = sd_notify::notify(&[NotifyState::Custom(&message)]);
+        }
+    });
+    sender.ok().map(|_| manager)
 }

@@ -81,6 +81,21 @@ fn a_start_that_fails_is_never_ready() {
     }
 }
 
+#[test]
+fn a_service_manager_that_does_not_listen_holds_nothing_up() {
+    let mut site = Site::on(&[Local]);
+    let _manager = Manager::of(&mut site, Some(20));
+    site.start();
+    // Its socket takes net.unix.max_dgram_qlen messages, 10 or 512.
+    let another = UnixDatagram::unbound().unwrap();
+    another.set_nonblocking(true).unwrap();
+    let is_full = || another.send_to(b"STATUS=full\n", site.beside("notify")).is_err().then_some(());
+    assert!(wait::until(is_full).is_some());
+    site.write("file", "content");
+    site.expect_identical();
+    assert_eq!(site.stop().code, Some(0));
+}
+
 /// Whether each thread of this process is stopped, as proc_pid_stat(5) says.
 fn stands_still(pid: u32) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();

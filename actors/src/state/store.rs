@@ -1,12 +1,5 @@
 //! The file of the saved state: opened, checked, and replaced by an empty one if it is damaged or of another tree. It is an
 //! embedded database (redb), so that a crash at any moment leaves the last complete save.
-//!
-//! # The form of the file
-//! The database is one of blocks. The stamps are sorted by directory and name; so many that follow each other are in one
-//! block that it fills a page (`state/store/block.rs`), each with the part of its key that differs from the key before, and its
-//! numbers as differences from the stamp before. A save changes one block at a time (`state/store/entries.rs`). A file with
-//! tables of
-//! another version is begun anew, after one comparison of everything; so another form of a table needs another name.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;

@@ -1,6 +1,9 @@
 //! The form of the saved stamps. Their keys are sorted, and so many that follow each other are in one block that it fills a
 //! page of the database. Each entry of a block has only the part of its key that differs from the key before, and its
 //! stamp is encoded beside the stamp before.
+//!
+//! A save changes one block at a time (`state/store/entries.rs`). A file with tables of another version is begun anew, after one
+//! comparison of everything; so another form of a table needs another name.
 
 use crate::state::stamp::Stamp;
 use crate::state::varint;
