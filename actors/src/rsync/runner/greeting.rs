@@ -1,11 +1,16 @@
 //! The line by which rsync says that the other end has answered (`--debug=PROTO`), and what that was.
 
+use std::ops::RangeInclusive;
+
 use crate::path::Escaped;
 
 /// The beginning of the line.
 const GREETING: &[u8] = b"(Client) Protocol versions: ";
 /// The highest number that a protocol may have; they are at 32. What is larger is text.
 const HIGHEST: u32 = 255;
+/// Protocols that any rsync since 3.1 (2013) speaks with all options. The highest that rsync takes is 40 (MAX_PROTOCOL_VERSION in
+/// rsync.h). Over one of these it ends with code 2 for another reason: a list that no longer fits what is on disk.
+const SUFFICIENT: RangeInclusive<u32> = 31..=40;
 
 /// The first words of the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +47,9 @@ impl Greeting {
     /// that it cannot speak and of a shell that prints something.
     pub(crate) fn complaint(self, code: i32) -> Option<String> {
         match self {
-            Greeting::Protocol(number) if code == 2 => Some(format!("the node speaks protocol {number}\n")),
+            Greeting::Protocol(number) if code == 2 && !SUFFICIENT.contains(&number) => {
+                Some(format!("the node speaks protocol {number}\n"))
+            }
             Greeting::Text(text) if code != 0 => {
                 Some(format!("the node prints '{}...' where rsync should answer\n", Escaped(text.trim_ascii_end())))
             }
@@ -78,5 +85,14 @@ mod tests {
             Greeting::Text(*b"a\n\x1b[").complaint(2).unwrap(),
             "the node prints 'a\\x0a\\x1b[...' where rsync should answer\n"
         );
+    }
+
+    #[test]
+    fn a_protocol_that_both_ends_speak_is_no_fault() {
+        for (number, code, is_fault) in
+            [(19, 2, true), (29, 2, true), (31, 2, false), (32, 2, false), (41, 2, true), (19, 0, false)]
+        {
+            assert_eq!(Greeting::Protocol(number).complaint(code).is_some(), is_fault, "{number} {code}");
+        }
     }
 }
