@@ -328,10 +328,11 @@ fn ssh_reads_and_runs_whatever_its_configuration_names() {
         program(
             &proxy,
             &format!(
-                "#!/bin/sh\ncat {} > {}\nexec /usr/sbin/sshd -i -f {}\n",
-                site.beside("user_key").display(),
-                seen.display(),
-                site.beside("sshd_config").display()
+                // At once: that of a standby comes while the file is read.
+                "#!/bin/sh\ncat {key} > {seen}.$$\nmv {seen}.$$ {seen}\nexec /usr/sbin/sshd -i -f {sshd}\n",
+                key = site.beside("user_key").display(),
+                seen = seen.display(),
+                sshd = site.beside("sshd_config").display()
             ),
         );
         fs::write(site.beside("included"), format!("Host mirror\n ProxyCommand {}\n", proxy.display())).unwrap();
