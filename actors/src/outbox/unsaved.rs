@@ -185,6 +185,11 @@ impl Unsaved {
         std::mem::replace(&mut *self.lock(), Fold::new(CAP))
     }
 
+    /// Returns the number of paths.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Tells if no path is to be saved.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().is_empty()

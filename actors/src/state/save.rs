@@ -19,9 +19,11 @@ use crate::outbox::backlog::Backlog;
 use crate::outbox::fold::Fold;
 use crate::path::RelPath;
 
-/// Time without a change before a save: looking at the files of a burst would take the processor from the runs that send them.
+/// Delay between a change and its save; in a burst, the time without a change before it.
 const QUIET: Duration = Duration::from_secs(1);
-/// The longest delay between a change and its save.
+/// Unsaved paths of a burst: looking at all of them would take the processor from the runs that send them.
+const BURST: usize = 500;
+/// The longest delay between a change and its save in a burst.
 const LATEST: Duration = Duration::from_secs(3);
 /// The interval at which more changes are noticed while a save is due anyway.
 const NOTICE: Duration = Duration::from_millis(100);
@@ -136,7 +138,7 @@ impl StateActor {
     fn save_after(&mut self, delay: Duration, asked: Instant, ctx: &mut Context<Self>) {
         self.saves.timer = Some(ctx.run_later(delay, move |actor, ctx| {
             let changed = actor.saves.changed.unwrap_or(asked);
-            match still_waits(asked, changed, Instant::now()) {
+            match still_waits(asked, changed, actor.unsaved.len(), Instant::now()) {
                 Some(delay) => actor.save_after(delay, asked, ctx),
                 None => {
                     actor.saves.timer = None;
@@ -285,9 +287,9 @@ impl Handler<Save> for StateActor {
     }
 }
 
-/// Returns how much longer a save waits that was asked for at one time, with the latest change at another one.
-fn still_waits(asked: Instant, changed: Instant, now: Instant) -> Option<Duration> {
-    let at = (changed + QUIET).min(asked + LATEST);
+/// Returns how much longer a save of so many paths waits that was asked for at one time, with the latest change at another one.
+fn still_waits(asked: Instant, changed: Instant, paths: usize, now: Instant) -> Option<Duration> {
+    let at = if paths < BURST { asked + QUIET } else { (changed + QUIET).min(asked + LATEST) };
     Some(at.saturating_duration_since(now)).filter(|rest| !rest.is_zero())
 }
 
@@ -304,7 +306,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_save_waits_until_nothing_has_changed_for_a_second_or_three_seconds_have_passed() {
+    fn a_save_waits_for_a_second_and_in_a_burst_until_nothing_has_changed_for_one_or_three_have_passed() {
         let ms = Duration::from_millis;
         let asked = Instant::now();
         let rows = [
@@ -317,7 +319,13 @@ mod tests {
             (2990, 3000, None),
         ];
         for (changed, now, rest) in rows {
-            assert_eq!(still_waits(asked, asked + ms(changed), asked + ms(now)), rest.map(ms), "{changed} {now}");
+            assert_eq!(
+                still_waits(asked, asked + ms(changed), BURST, asked + ms(now)),
+                rest.map(ms),
+                "{changed} {now}"
+            );
+            let rest = 1000_u64.checked_sub(now).filter(|&rest| rest > 0);
+            assert_eq!(still_waits(asked, asked + ms(changed), BURST - 1, asked + ms(now)), rest.map(ms), "{now}");
         }
     }
 }
