@@ -101,12 +101,8 @@ pub enum Change {
         /// Path of the directory.
         path: RelPath,
     },
-    /// New names of files wait for other ones to go, or none does any more. While one waits, a removal may be the second half
-    /// of a rename.
-    LinksWait {
-        /// `true` while any waits.
-        any: bool,
-    },
+    /// New names of files wait for other ones to go, or none does any more.
+    LinksWait(NewNames),
     /// The comparison with the saved state is complete: all differences have been reported.
     ComparedWithState,
     /// The directory of an earlier [`Change::MovedAway`] left the tree, or its new name is excluded.
@@ -114,6 +110,18 @@ pub enum Change {
         /// Old path of the directory.
         path: RelPath,
     },
+}
+
+/// The new names of files that are not told yet. While there are any, a removal may be the second half of a rename.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NewNames {
+    /// There are none.
+    #[default]
+    None,
+    /// They wait for other names to go.
+    Wait,
+    /// Other names went, and the saved state is asked if they are of the same files.
+    Asked,
 }
 
 impl Change {
@@ -135,7 +143,7 @@ impl Change {
             | Change::MovedOut { .. }
             | Change::Unmounted { .. }
             | Change::Mounted { .. }
-            | Change::LinksWait { .. }
+            | Change::LinksWait(_)
             | Change::ComparedWithState => None,
         }
     }
@@ -153,8 +161,9 @@ impl fmt::Display for Change {
             Change::Removed { path, is_dir } => write!(f, "removed {path}{}", slash(is_dir)),
             Change::Subtree { path } | Change::Created { path } => write!(f, "subtree {path}/"),
             Change::Made { path, .. } => write!(f, "made {path}/"),
-            Change::LinksWait { any: true } => f.write_str("new names wait"),
-            Change::LinksWait { any: false } => f.write_str("no new name waits"),
+            Change::LinksWait(NewNames::None) => f.write_str("no new name waits"),
+            Change::LinksWait(NewNames::Wait) => f.write_str("new names wait"),
+            Change::LinksWait(NewNames::Asked) => f.write_str("new names wait for an answer"),
             Change::ComparedWithState => f.write_str("compared with the state"),
             Change::Level { path } => write!(f, "level {path}/"),
             Change::MovedAway { path } => write!(f, "moved away {path}/"),

@@ -121,7 +121,7 @@ impl FilterActor {
             | Change::MovedOut { .. }
             | Change::Unmounted { .. }
             | Change::Mounted { .. }
-            | Change::LinksWait { .. }
+            | Change::LinksWait(_)
             | Change::ComparedWithState => true,
         }
     }

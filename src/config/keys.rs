@@ -72,8 +72,8 @@ pub const KEYS: &[Key] = &[
     key("dir_moves", "Log", |d, v| put(or_default(v, |v| v.choice(DIR_MOVES)), &mut d.site.dir_moves)),
     key("standby", "true", |d, v| put(boolean(v, true), &mut d.site.standby)),
     // One for each of the usual handful of nodes, and more where much changes; each takes some 1.5 MB.
-    key("max_standbys", "32", |d, v| {
-        put(number(v, 32, 0..=10_000, "processes").map(|count| count as usize), &mut d.site.max_standbys)
+    key("max_standbys", "128", |d, v| {
+        put(number(v, 128, 0..=10_000, "processes").map(|count| count as usize), &mut d.site.max_standbys)
     }),
     key("ssh_master", "true", |d, v| put(boolean(v, true), &mut d.site.ssh_master)),
     // In MiB; 8 are some 0.1 s of a fast line.

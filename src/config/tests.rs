@@ -96,7 +96,7 @@ fn a_minimal_file_has_the_documented_defaults() {
     assert_eq!((site.rspeed, site.stop_timeout, site.resync_every), (0.into(), Duration::from_secs(30), None));
     assert_eq!(site.watch_poll, Duration::from_secs(60));
     assert_eq!((site.initial_sync, site.dir_moves), (InitialSync::Full, DirMoves::Log));
-    assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (true, 32, true, 8 << 20));
+    assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (true, 128, true, 8 << 20));
     assert_eq!((site.allow_empty, site.marker, site.max_delete), (false, None, None));
 }
 

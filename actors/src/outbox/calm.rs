@@ -2,10 +2,13 @@
 //! of them is mirrored. A plain data structure; its caller decides which paths wait.
 //!
 //! A removal that is alone waits for a moment: `rm -rf` takes its next entry sooner, as a rule. If another one follows,
-//! both wait for a pause, and so do all that come before it. So does one alone while new names of files wait for that. Where
-//! a busy machine stops `rm` after its first entry, that one is mirrored, and no other.
+//! both wait for a pause, and so do all that come before it. So does one alone while new names of files wait for that; while
+//! it is asked if the removed name is the old one of such a file, it waits for the answer. Where a busy machine stops `rm`
+//! after its first entry, that one is mirrored, and no other.
 
 use std::time::{Duration, Instant};
+
+use crate::change::NewNames;
 
 /// The time that a removal waits which stays alone.
 const ALONE: Duration = Duration::from_millis(4);
@@ -13,6 +16,9 @@ const ALONE: Duration = Duration::from_millis(4);
 const PAUSE: Duration = Duration::from_millis(50);
 /// and the longest wait after the first.
 const AT_LATEST: Duration = Duration::from_secs(10);
+
+/// The longest wait for an answer about new names: they themselves wait no longer.
+const ANSWERED: Duration = Duration::from_millis(500);
 
 /// The row of removals that goes on, or went on last.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +43,11 @@ impl RemovalRow {
         (self.last + PAUSE).min(self.first + AT_LATEST)
     }
 
+    /// The time at which no answer is waited for any more that was asked for then.
+    fn answered(self, asked: Instant) -> Instant {
+        (asked + ANSWERED).min(self.first + AT_LATEST)
+    }
+
     /// The time at which its removals may be mirrored.
     fn ends(self) -> Instant {
         match self.extent {
@@ -51,8 +62,8 @@ impl RemovalRow {
 pub(crate) struct Calm {
     row: Option<RemovalRow>,
     lifted: bool,
-    /// `true` while a removal may be the second half of a rename, which is asked about.
-    links_wait: bool,
+    /// The new names of files of which a removal may be the second half of a rename, and the time of the last news of them.
+    links: Option<(NewNames, Instant)>,
 }
 
 impl Calm {
@@ -78,8 +89,8 @@ impl Calm {
     }
 
     /// Notes if new names of files wait for other ones to go.
-    pub(crate) fn links_wait(&mut self, any: bool) {
-        self.links_wait = any;
+    pub(crate) fn links_wait(&mut self, names: NewNames, now: Instant) {
+        self.links = Some((names, now));
     }
 
     /// Ends all waiting: the daemon stops.
@@ -89,7 +100,11 @@ impl Calm {
 
     /// Returns the time until which removals wait, if they do.
     pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
-        self.wait(if self.links_wait { RemovalRow::pauses } else { RemovalRow::ends }, now)
+        match self.links {
+            None | Some((NewNames::None, _)) => self.wait(RemovalRow::ends, now),
+            Some((NewNames::Wait, _)) => self.wait(RemovalRow::pauses, now),
+            Some((NewNames::Asked, asked)) => self.wait(|row| row.pauses().max(row.answered(asked)), now),
+        }
     }
 
     /// Returns the time until which all waits that may delete more than was reported, if it does.
@@ -97,7 +112,7 @@ impl Calm {
         self.wait(RemovalRow::pauses, now)
     }
 
-    fn wait(&self, until: fn(RemovalRow) -> Instant, now: Instant) -> Option<Instant> {
+    fn wait(&self, until: impl Fn(RemovalRow) -> Instant, now: Instant) -> Option<Instant> {
         self.row.filter(|_| !self.lifted).map(until).filter(|at| *at > now)
     }
 }

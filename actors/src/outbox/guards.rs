@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::change::NewNames;
 use crate::outbox::calm::Calm;
 use crate::outbox::need::Pending;
 use crate::path::RelPath;
@@ -49,8 +50,8 @@ impl DeletionGuards {
     }
 
     /// Notes if new names of files wait for other ones to go.
-    pub(super) fn links_wait(&mut self, any: bool) {
-        self.calm.links_wait(any);
+    pub(super) fn links_wait(&mut self, names: NewNames, now: Instant) {
+        self.calm.links_wait(names, now);
     }
 
     /// Ends all waiting for calm: the daemon stops.

@@ -86,7 +86,7 @@ impl Unsaved {
                     }
                 }
                 // A comparison of the directory follows.
-                Change::Mounted { .. } | Change::LinksWait { .. } | Change::ComparedWithState => (),
+                Change::Mounted { .. } | Change::LinksWait(_) | Change::ComparedWithState => (),
                 Change::Unmounted { path } => {
                     paths.drop_below(path);
                     self.doubt(path);

@@ -12,6 +12,7 @@
 pub(super) mod budget;
 pub mod confine;
 pub(super) mod connection;
+pub(super) mod crowd;
 pub(super) mod greeting;
 pub(super) mod greeting_time;
 mod launcher;
@@ -32,10 +33,11 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use self::confine::NodeBounds;
 use self::connection::{HANG_UP, HANG_UPS, STANDBY_PATIENCE, timed_out};
+use self::crowd::Crowd;
 use self::greeting::Greeting;
 use self::listener::RunListener;
 use self::master::Master;
@@ -59,10 +61,6 @@ use crate::transport::failure::{Cause, Failure};
 use crate::transport::heard::{self, Heard};
 use slog::info;
 use tokio::sync::{Notify, oneshot};
-
-/// The next standbys are started when all that were fed have done their work, from which they would take the processor, but
-/// not later than this: over a long line a standby takes as long to connect as another one to work.
-const REFILL_AT_LATEST: Duration = Duration::from_millis(20);
 
 /// The result of feeding a standby.
 enum Fed {
@@ -94,6 +92,10 @@ pub(super) struct Runner {
     doubted: Cell<Option<i32>>,
     /// Shared with each standby that was fed and has not done its work.
     fed: Rc<()>,
+    /// The standbys of all nodes that are at work.
+    crowd: Crowd,
+    /// `true` while the next standbys wait until fewer are at work.
+    waits_for_crowd: Cell<bool>,
     /// Gets what was changed.
     heard: RefCell<Heard>,
     round_trips: RefCell<RoundTrips>,
@@ -112,6 +114,8 @@ impl Runner {
             master: shared.master(&target.site, &target.node),
             doubted: Cell::new(None),
             fed: Rc::default(),
+            crowd: shared.crowd.clone(),
+            waits_for_crowd: Cell::new(false),
             heard: RefCell::default(),
             round_trips: RefCell::default(),
             target,
@@ -220,15 +224,6 @@ impl Runner {
         let carrier = process.carrier();
         let (at_work, works) = oneshot::channel();
         ears.at_work = Some(at_work);
-        let fed = self.fed.clone();
-        let refill = async {
-            let is_late = tokio::time::timeout(REFILL_AT_LATEST, works).await.is_err();
-            drop(fed);
-            // Whoever is last starts all that are wanted.
-            if is_late || Rc::strong_count(&self.fed) == 1 {
-                self.refill();
-            }
-        };
         if let Some(nice) = order.nice(self.target.site.priority, &list) {
             process.yield_to_others(nice);
         }
@@ -238,7 +233,7 @@ impl Runner {
             drop(ears.at_work.take());
             finished
         };
-        let (Ok(finished), ()) = tokio::join!(run, refill) else { return Fed::Not { hung: false } };
+        let (Ok(finished), ()) = tokio::join!(run, self.refill_after(works)) else { return Fed::Not { hung: false } };
         let Some(failure) = failure::of(&finished).filter(connection::is_broken) else {
             self.standbys.borrow_mut().served();
             return Fed::Done(finished);

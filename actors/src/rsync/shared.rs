@@ -11,6 +11,7 @@ use super::staging::{self, Staging};
 use crate::children::Children;
 use crate::node::{Kind, Node};
 use crate::rsync::runner::budget::Budget;
+use crate::rsync::runner::crowd::Crowd;
 use crate::rsync::runner::master::Master;
 use crate::rsync::runner::master::login::Login;
 use crate::rsync::runner::master::runtime_dir::RuntimeDir;
@@ -23,6 +24,8 @@ pub struct Shared {
     pub children: Children,
     /// The standbys that may still be started.
     pub(crate) budget: Budget,
+    /// The standbys that are at work.
+    pub(crate) crowd: Crowd,
     /// The directory in which renamed files are linked; `None` if there is no place for one.
     pub(crate) staging: Option<Rc<Staging>>,
     /// The directory with the sockets of shared ssh connections; `None` if connections are not shared.
@@ -47,6 +50,7 @@ impl Shared {
         Shared {
             children,
             budget: Budget::new(0),
+            crowd: Crowd::new(),
             staging: None,
             sockets: None,
             has_no_place: false,
@@ -80,6 +84,7 @@ impl Shared {
         let mut shared = Shared {
             children,
             budget,
+            crowd: Crowd::new(),
             staging,
             sockets: None,
             has_no_place: false,

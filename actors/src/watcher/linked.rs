@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crate::change::NewNames;
 use crate::messages::FindMoved;
 use crate::path::RelPath;
 
@@ -31,8 +32,8 @@ pub(crate) struct Linked {
     gone: Vec<RelPath>,
     /// `true` while an answer is to come: a second question waits for it.
     asked: bool,
-    /// The last that was told of whether names wait.
-    told: Option<bool>,
+    /// The last that was told of the names that wait.
+    told: NewNames,
 }
 
 /// The wait of new names.
@@ -149,15 +150,22 @@ impl Linked {
             return None;
         }
         self.asked = true;
+        // Each question is news.
+        self.told = NewNames::None;
         Some(FindMoved { gone, new: self.files.keys().cloned().collect() })
     }
 
     /// Tells if removals wait for these names, if that is news: as long as the names wait together, or an answer is to come.
-    pub(crate) fn take_news(&mut self) -> Option<bool> {
-        let any = (self.wait == LinkPatience::Together || self.asked) && !self.files.is_empty();
-        let is_news = any != self.told.unwrap_or_default();
-        self.told = Some(any);
-        is_news.then_some(any)
+    pub(crate) fn take_news(&mut self) -> Option<NewNames> {
+        let names = match self.wait {
+            _ if self.files.is_empty() => NewNames::None,
+            _ if self.asked => NewNames::Asked,
+            LinkPatience::Together => NewNames::Wait,
+            LinkPatience::Alone | LinkPatience::None => NewNames::None,
+        };
+        let is_news = names != self.told;
+        self.told = names;
+        is_news.then_some(names)
     }
 
     /// Takes the files that wait no longer. A tree of links that never ends is told in parts, each of them as a whole.
@@ -301,20 +309,27 @@ mod tests {
         assert_eq!(linked.take_news(), None);
         linked.left(&rel("old"));
         assert!(linked.take_gone().is_some());
-        assert_eq!(linked.take_news(), Some(true), "it may be the second half of a rename");
+        assert_eq!(linked.take_news(), Some(NewNames::Asked), "it may be the second half of a rename");
+        linked.left(&rel("older"));
+        assert_eq!((linked.take_gone(), linked.take_news()), (None, None), "one question at a time");
         linked.answered(false, start);
-        assert_eq!(linked.take_news(), Some(false));
+        assert!(linked.take_gone().is_some());
+        assert_eq!(linked.take_news(), Some(NewNames::Asked), "that is another question");
+        linked.answered(false, start);
+        assert_eq!(linked.take_news(), Some(NewNames::None));
         linked.left(&rel("older"));
         assert!(linked.take_gone().is_some(), "no answer comes");
-        assert_eq!(linked.take_news(), Some(true));
+        assert_eq!(linked.take_news(), Some(NewNames::Asked));
         assert_eq!(linked.next(), Some(start + LINK_TIME));
         assert_eq!(linked.due(start + LINK_TIME), vec![rel("a")]);
         assert_eq!(linked.next(), Some(start + STEP + LINK_TIME));
         assert_eq!(linked.due(start + STEP + LINK_TIME), vec![rel("b")]);
         linked.wait_together();
-        assert_eq!(linked.take_news(), Some(false));
+        assert_eq!(linked.take_news(), Some(NewNames::None));
         assert!(linked.holds_file(&rel("a"), LARGE, start));
-        assert_eq!(linked.take_news(), Some(true));
+        assert_eq!(linked.take_news(), Some(NewNames::Asked));
+        linked.answered(false, start);
+        assert_eq!(linked.take_news(), Some(NewNames::Wait), "an rsync writes");
     }
 
     #[test]

@@ -32,7 +32,7 @@ use super::ledger::Ledger;
 use super::moves::{Departure, Moves, PAIRING_TIME};
 use super::queue_barrier::QueueBarrier;
 use super::tree::NodeId;
-use crate::change::{Change, Reason};
+use crate::change::{Change, NewNames, Reason};
 use crate::messages::{Passed, Unseen};
 use crate::mounts::{Changes, Mounts};
 use crate::path::RelPath;
@@ -166,8 +166,8 @@ impl Observer {
         self.found.gone = self.files.linked.take_gone();
         match self.files.linked.take_news() {
             // Before the removals that came at the same time.
-            Some(any @ true) => self.found.changes.insert(0, Change::LinksWait { any }),
-            Some(any @ false) => self.found.changes.push(Change::LinksWait { any }),
+            Some(NewNames::None) => self.found.changes.push(Change::LinksWait(NewNames::None)),
+            Some(names) => self.found.changes.insert(0, Change::LinksWait(names)),
             None => (),
         }
         std::mem::take(&mut self.found)

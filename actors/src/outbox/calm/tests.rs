@@ -65,12 +65,18 @@ fn the_old_name_of_a_rename_waits_only_for_what_else_is_removed() {
 fn a_removal_that_may_be_a_half_of_a_rename_waits_for_the_other_one() {
     let start = Instant::now();
     let mut calm = Calm::default();
-    calm.links_wait(true);
+    calm.links_wait(NewNames::Wait, start);
     calm.removed(false, start);
     assert_eq!(calm.until(start), Some(start + PAUSE));
-    calm.links_wait(false);
+    calm.links_wait(NewNames::None, start);
     assert_eq!(calm.until(start), Some(start + ALONE));
-    calm.links_wait(true);
+    calm.links_wait(NewNames::Asked, start);
+    assert_eq!(calm.until(start), Some(start + ANSWERED));
+    assert_eq!(calm.until(start + ANSWERED), None, "no answer comes");
+    calm.links_wait(NewNames::Asked, start + PAUSE);
+    assert_eq!(calm.until(start), Some(start + PAUSE + ANSWERED), "that is another question");
+    calm.links_wait(NewNames::Asked, start + AT_LATEST);
+    assert_eq!(calm.until(start), Some(start + AT_LATEST), "not for ever");
     calm.renamed();
     assert_eq!(calm.until(start), None);
 }

@@ -101,7 +101,7 @@ impl PendingSet {
                     self.insert(path, if *is_dir { Scope::Subtree } else { Scope::Entry }, true, None);
                 }
             }
-            Change::LinksWait { any } => self.guards.links_wait(*any),
+            Change::LinksWait(names) => self.guards.links_wait(*names, now),
             Change::ComparedWithState => self.away.unmirrored.forget_resumed(),
             Change::Unmounted { path } => {
                 self.waiting.drop_below(path);

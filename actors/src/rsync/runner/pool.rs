@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::rc::{Rc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slog::{debug, info};
 use tokio::sync::oneshot;
@@ -17,6 +17,12 @@ use crate::rsync::runner::run_order::{Order, Work};
 use crate::rsync::runner::speed::Share;
 use crate::rsync::runner::standby::{CONNECTS, Handover, LIFETIME};
 use crate::transport::failure::Failure;
+
+/// The next standbys are started when all that were fed have done their work, from which they would take the processor, but
+/// not later than this: over a long line a standby takes as long to connect as another one to work.
+const REFILL_AT_LATEST: Duration = Duration::from_millis(20);
+/// A standby of this machine that works for longer than this waits for something else than a processor.
+const AT_WORK: Duration = Duration::from_millis(250);
 
 /// The way in which a process stopped waiting.
 enum Left {
@@ -56,10 +62,30 @@ impl Runner {
         self.changed.notify_waiters();
     }
 
-    /// Starts the standbys that are wanted, once the connection that they share is there or was tried.
+    /// Starts the next standbys once one that was fed has done its work. Only at a node of this machine is a late one known
+    /// to work: at others it is the line that takes the time.
+    pub(super) async fn refill_after(self: &Rc<Self>, mut works: oneshot::Receiver<()>) {
+        let (fed, member) = (self.fed.clone(), self.crowd.enter());
+        let is_late = tokio::time::timeout(REFILL_AT_LATEST, &mut works).await.is_err();
+        let member = Some(member).filter(|_| is_late && self.target.node.kind() == Kind::Local);
+        drop(fed);
+        // Whoever is last starts all that are wanted.
+        if is_late || Rc::strong_count(&self.fed) == 1 {
+            self.refill();
+        }
+        if member.is_some() {
+            let _ = tokio::time::timeout(AT_WORK, works).await;
+        }
+    }
+
+    /// Starts the standbys that are wanted, once the connection that they share is there or was tried, and the processors
+    /// are not needed for more than that.
     pub(crate) fn refill(self: &Rc<Self>) {
         if self.standbys.borrow().rests() {
             return;
+        }
+        if self.crowd.is_dense() {
+            return self.refill_when_eased();
         }
         let Some(master) = self.master.clone() else { return self.refill_now() };
         master.wanted();
@@ -78,6 +104,20 @@ impl Runner {
                 }
             });
         }
+    }
+
+    fn refill_when_eased(self: &Rc<Self>) {
+        if self.waits_for_crowd.replace(true) {
+            return;
+        }
+        let (crowd, runner) = (self.crowd.clone(), Rc::downgrade(self));
+        spawn_local(async move {
+            crowd.eased().await;
+            if let Some(runner) = runner.upgrade() {
+                runner.waits_for_crowd.set(false);
+                runner.refill();
+            }
+        });
     }
 
     /// Tells if an rsync may wait at the node. How long one may say nothing that reads all that is listed is not known

@@ -92,7 +92,7 @@ impl Watched {
         self.observer.tick(self.now);
         let found = self.observer.take();
         self.lost.extend(found.root_lost);
-        let is_of_tree = |change: &&Change| !matches!(change, Change::LinksWait { .. });
+        let is_of_tree = |change: &&Change| !matches!(change, Change::LinksWait(_));
         found.changes.iter().filter(is_of_tree).map(Change::to_string).collect()
     }
 

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::change::NewNames;
 use crate::root::arriving::Arriving;
 use crate::watcher::linked::{LARGE, LINK_AT_LATEST, LINK_TIME};
 
@@ -143,10 +144,10 @@ fn it_is_told_while_links_wait_before_the_removals_that_come_then() {
         tree.observer.handle(event, tree.now);
     }
     let told = tree.observer.take().changes;
-    assert_eq!(told.first(), Some(&Change::LinksWait { any: true }), "{told:?}");
+    assert_eq!(told.first(), Some(&Change::LinksWait(NewNames::Asked)), "{told:?}");
     let names = ["f", "kept"].map(|name| RelPath::new(name.as_bytes()).unwrap());
     tree.observer.recognised(&names, tree.now);
-    assert_eq!(tree.observer.take().changes, [Change::LinksWait { any: false }]);
+    assert_eq!(tree.observer.take().changes, [Change::LinksWait(NewNames::None)]);
     assert_eq!(tree.observer.take().changes, []);
 }
 
