@@ -65,8 +65,8 @@ impl Rsync {
         let target = Target::new(site.at(&node).into(), root, node, version, log);
         let runner = Runner::new(target.clone(), &shared);
         let examiner = Examiner::new(target.clone(), runner.clone());
-        let deliverer = Deliverer::new(target.clone(), runner.clone(), examiner.clone());
-        let reconciler = Reconciler::new(deliverer.clone(), shared.jobs.clone());
+        let deliverer = Deliverer::new(target.clone(), runner.clone(), examiner.clone(), shared.jobs.clone());
+        let reconciler = Reconciler::new(deliverer.clone());
         let Shared { audience, counter, .. } = shared;
         Rc::new(Rsync { target, runner, examiner, deliverer, reconciler, audience, counter })
     }

@@ -1,4 +1,4 @@
-//! Reconciles that are divided among several rsyncs.
+//! Reconciles that are divided among several rsyncs, and so are batches of very many directories.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -230,4 +230,60 @@ fn once_divides_the_directories_at_the_top() {
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     site.assert_identical(&ended.log);
     assert_eq!(runs_over_all(&runs).len(), 4, "{:#?}", runs_over_all(&runs));
+}
+
+/// The runs over listed directories.
+fn runs_over_directories(runs: &Path) -> Vec<String> {
+    let text = fs::read_to_string(runs).unwrap();
+    text.lines().filter(|run| run.contains("--recursive --from0 --files-from=-")).map(str::to_owned).collect()
+}
+
+/// Makes 1,200 directories while the nodes are paused, and lets them have all at once.
+fn plant_many_at_once(site: &mut Site) {
+    let ask =
+        |site: &Site, what| site.live().for_each(|node| assert_eq!(site.ask(&[what, &site.shown(node)]).code, Some(0)));
+    ask(site, "pause");
+    for dir in 0..1200 {
+        (0..3).for_each(|n| plant(&site.at(format!("many/{dir:04}/{n}")), &format!("{dir} {n}")));
+    }
+    for node in site.live() {
+        site.expect_status(node, "behind", |status| status["pending"].as_u64() >= Some(1200));
+    }
+    ask(site, "resume");
+    site.expect_identical();
+}
+
+#[test]
+fn many_new_directories_go_by_several_runs_beside_each_other() {
+    let mut site = Site::new();
+    site.config("standby: false");
+    site.config("reconcile_jobs: 2");
+    let runs = noting(&mut site, "");
+    plant(&site.at("many/first"), "x");
+    site.start_mirrored();
+    let before = runs_over_directories(&runs).len();
+    plant_many_at_once(&mut site);
+    let made = runs_over_directories(&runs).split_off(before);
+    // One more of each node in the fast lane, which carries 2,000 entries.
+    assert_eq!(made.len(), 3 * (1 + 2), "{made:#?}");
+    assert_eq!(site.troubles(), Vec::<String>::new());
+}
+
+#[test]
+fn a_run_over_many_directories_that_fails_while_others_do_not_is_made_again() {
+    let mut site = Site::new();
+    site.config("standby: false");
+    site.config("reconcile_jobs: 4");
+    let once = site.beside("failed");
+    let fails = format!(
+        "case \"$*\" in *--recursive*--files-from*{}/*) mkdir {} 2>/dev/null && exit 12;; esac",
+        site.mirror(Node::Local).display(),
+        once.display()
+    );
+    noting(&mut site, &fails);
+    plant(&site.at("many/first"), "x");
+    site.start_mirrored();
+    fs::remove_dir(&once).unwrap_or_default();
+    plant_many_at_once(&mut site);
+    assert!(once.exists(), "a run failed");
 }

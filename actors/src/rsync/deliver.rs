@@ -1,6 +1,7 @@
 //! Carries out plans: which runs a plan takes, in which order, and what came of them.
 
 mod alike;
+mod beside;
 mod links;
 mod moves;
 mod next_best;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime};
 use self::links::{leave_changed, leave_lacking};
 use self::runs::{Runs, Started};
 use super::examine::Examiner;
+use super::jobs::Jobs;
 use super::learned::NewMirror;
 use super::recipe::{self, Recipe};
 use super::runner::Runner;
@@ -54,13 +56,15 @@ pub(super) struct Deliverer {
     /// Names of the node that share their files, by the one that is to be deleted.
     shared_files: RefCell<BTreeMap<RelPath, RelPath>>,
     new_mirror: RefCell<NewMirror>,
+    /// The runs of all nodes that go through many directories.
+    jobs: Jobs,
 }
 
 impl Deliverer {
-    pub(super) fn new(target: Rc<Target>, runner: Rc<Runner>, examiner: Rc<Examiner>) -> Rc<Self> {
+    pub(super) fn new(target: Rc<Target>, runner: Rc<Runner>, examiner: Rc<Examiner>, jobs: Jobs) -> Rc<Self> {
         let deleted = RefCell::default();
         let shared_files = RefCell::default();
-        Rc::new(Deliverer { target, runner, examiner, deleted, shared_files, new_mirror: RefCell::default() })
+        Rc::new(Deliverer { target, runner, examiner, deleted, shared_files, new_mirror: RefCell::default(), jobs })
     }
 
     /// Carries out a plan.
@@ -168,15 +172,14 @@ impl Deliverer {
         lane: Lane,
         runs: &mut Runs,
     ) -> Result<(), Failure> {
-        let list = |paths: &BTreeSet<RelPath>| recipe::entries(paths, plan.root || paths.iter().any(is_top));
         let by_size_and_time = matches!(recipe, Recipe::Large | Recipe::Subtrees);
         let leaves = |name: &RelPath| by_size_and_time && plan.is_unproven(name);
         let named = plan.with_other_names(paths, recipe.sends_trees(), leaves);
         runs.sent_root |= plan.root;
-        let mut sent = runs.add(|worked| self.clone().send(recipe, list(&named), plan.clone(), lane, worked)).await;
+        let mut sent = self.send_beside(recipe, &named, plan, lane, runs).await;
         if sent.is_err() && named.len() > paths.len() && !self.target.links_hard() {
             // The node has just refused a link: what it refused with the other names it may take without them.
-            sent = runs.add(|worked| self.clone().send(recipe, list(paths), plan.clone(), lane, worked)).await;
+            sent = self.send_beside(recipe, paths, plan, lane, runs).await;
             runs.delivery.again.extend(unlinked(plan, &(&*named - paths)));
         }
         if let Err(Failure { cause: Cause::TargetFull, .. }) = &sent

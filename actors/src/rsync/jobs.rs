@@ -1,4 +1,4 @@
-//! Decides by how many runs beside each other a node is compared as a whole: as many as help.
+//! Decides by how many runs beside each other a node is compared as a whole, or sent many directories: as many as help.
 
 use std::cell::Cell;
 use std::fs;
@@ -12,7 +12,7 @@ const FEW: u64 = 2000;
 /// Processors that one run keeps busy: sender and receiver.
 const BUSY: usize = 2;
 
-/// The runs that compare whole trees now, of all nodes. Clones share the number.
+/// The runs that go through very many directories now, of all nodes. Clones share the number.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Jobs(Rc<Cell<usize>>);
 

@@ -31,7 +31,15 @@ pub(crate) fn record(
         recorder.record_below(&RelPath::root())?;
         recorder.record_root()?;
     }
-    paths.iter().try_for_each(|(path, pending)| recorder.record(path, pending))?;
+    // In the order of the state's keys, first the entries and then what is below them: so each block is opened once.
+    let mut entries: Vec<(&RelPath, &Pending)> = paths.iter().collect();
+    entries.sort_by_cached_key(|(path, _)| (path.parent(), path.name().to_vec()));
+    let mut trees = Vec::new();
+    for (path, pending) in entries {
+        let is_dir = recorder.record(path, pending)?;
+        trees.extend((is_dir && pending.scope == Scope::Subtree).then_some(path));
+    }
+    trees.into_iter().try_for_each(|top| recorder.record_below(top))?;
     recorder.entries.finish()?;
     Ok(recorder.fresh)
 }
@@ -44,29 +52,25 @@ struct Recorder<'a> {
 }
 
 impl Recorder<'_> {
-    fn record(&mut self, path: &RelPath, pending: &Pending) -> Result<(), StoreError> {
-        let Some(parent) = path.parent() else { return self.record_root() };
+    /// Writes down how the entry at a path is, without what is below it. Returns true if it is a directory.
+    fn record(&mut self, path: &RelPath, pending: &Pending) -> Result<bool, StoreError> {
+        let Some(parent) = path.parent() else { return self.record_root().map(|()| false) };
         let now = SystemTime::now();
         let found = Dir::open(self.reach, &parent).and_then(|dir| dir.look(path.name()));
         match found {
-            Ok(Some(stamp)) if self.excludes.excludes(path, stamp.is_dir()) => self.entries.forget(path),
+            Ok(Some(stamp)) if self.excludes.excludes(path, stamp.is_dir()) => self.entries.forget(path)?,
             Ok(Some(stamp)) => {
                 self.set(path, &stamp, now)?;
-                if stamp.is_dir() && pending.scope == Scope::Subtree {
-                    self.record_below(path)?;
-                }
-                Ok(())
+                return Ok(stamp.is_dir());
             }
             // No removal was reported: the old stamp stays, so that the next comparison finds the removal.
-            Ok(None) if !pending.is_removal() => Ok(()),
-            Err(error) if is_gone(error) && !pending.is_removal() => Ok(()),
+            Ok(None) if !pending.is_removal() => (),
+            Err(error) if is_gone(error) && !pending.is_removal() => (),
             // What does not answer may be as it was delivered, or gone meanwhile: the next comparison looks again.
-            Err(Errno::TIMEDOUT) => {
-                self.fresh.push(path.clone());
-                Ok(())
-            }
-            Ok(None) | Err(_) => self.entries.forget(path),
+            Err(Errno::TIMEDOUT) => self.fresh.push(path.clone()),
+            Ok(None) | Err(_) => self.entries.forget(path)?,
         }
+        Ok(false)
     }
 
     fn record_root(&mut self) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::contestant::{Contestant, Job, Who};
-use crate::ground::{Ground, Way};
+use crate::ground::{Arena, Ground, Way};
 use crate::report::{Report, Row, Unit};
 use crate::sizes::Sizes;
 use crate::trouble::{At, Outcome};
@@ -18,7 +18,10 @@ const AFTERWARDS: Duration = Duration::from_millis(1500);
 
 #[derive(Default)]
 struct Samples {
+    /// From the first file until the mirror is equal: for plain rsync the writer, and then one run.
     milliseconds: Vec<f64>,
+    /// From the first file until the last one is written.
+    writer: Vec<f64>,
     cpu: Vec<f64>,
     runs: Vec<f64>,
 }
@@ -26,7 +29,8 @@ struct Samples {
 pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
     let mut samples: BTreeMap<Who, Samples> = BTreeMap::new();
     let daemons = scenarios::present(ground, &[Who::Inosync, Who::Lsyncd(0), Who::Lsyncd(1)]);
-    for round in 1..=sizes.rounds {
+    // One burst says little on a few processors.
+    for round in 1..=2 * sizes.rounds {
         ground.say(&format!("  {}, round {round}", Who::Rsync));
         by_rsync(ground, sizes, samples.entry(Who::Rsync).or_default())?;
         for &who in &daemons {
@@ -41,26 +45,30 @@ pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
     samples.entry(Who::Rsync).or_default().runs.push(1.0);
 
     let work = format!("burst of {} files in {} directories", sizes.burst_files, sizes.burst_dirs);
-    let mut time = Row::new(format!("{work}, until identical"), Unit::Milliseconds);
+    let mut time = Row::new(format!("{work}, from the first one until identical"), Unit::Milliseconds);
+    let mut writer = Row::new("the same, until all are written", Unit::Milliseconds);
     let mut cpu = Row::new("the same, CPU of all processes", Unit::Milliseconds);
     let mut runs = Row::new("the same, rsync runs", Unit::Runs);
     for (who, samples) in &samples {
         time.median(*who, &samples.milliseconds);
+        writer.median(*who, &samples.writer);
         cpu.median(*who, &samples.cpu);
         runs.median(*who, &samples.runs);
     }
-    report.add("burst", time.compared(Who::Rsync, 1.3, "≤ 1.3x plain rsync"));
-    report.add("burst", cpu.compared(Who::Rsync, 2.0, "≤ 2x plain rsync"));
+    report.add("burst", time.compared(Who::Rsync, 1.0, "≤ 1x the writer and then rsync"));
+    report.add("burst", writer.compared(Who::Rsync, 1.3, "≤ 1.3x the writer alone"));
+    report.add("burst", cpu.compared(Who::Rsync, 1.5, "≤ 1.5x plain rsync"));
     report.add("burst", runs);
     Ok(())
 }
 
-/// The finished tree to an empty directory.
+/// A tree without a daemon, and then to an empty directory.
 fn by_rsync(ground: &Ground, sizes: &Sizes, samples: &mut Samples) -> Outcome<()> {
     let arena = ground.arena()?;
-    mirror::make_files(&arena.source(), sizes.burst_dirs, sizes.burst_files)?;
+    let written = write(&arena, sizes)?;
     let cost = rsync::mirror(ground, &arena.source(), &arena.node(Way::Local))?;
-    samples.milliseconds.push(cost.seconds * 1000.0);
+    samples.writer.push(written);
+    samples.milliseconds.push(written + cost.seconds * 1000.0);
     samples.cpu.push(cost.cpu.as_secs_f64() * 1000.0);
     Ok(())
 }
@@ -71,13 +79,20 @@ fn by_daemon(ground: &Ground, sizes: &Sizes, who: Who, samples: &mut Samples) ->
     let daemon = Contestant::start_settled(who, ground, &arena, &Job::new(&arena, &[Way::Local]), &to)?;
     mirror::pause();
     let before = process::tree_cpu(daemon.id());
-    mirror::make_files(&arena.source(), sizes.burst_dirs, sizes.burst_files)?;
-    let written = Instant::now();
+    let start = Instant::now();
+    samples.writer.push(write(&arena, sizes)?);
     let identical = mirror::identical(&arena.source(), &to, LIMIT)?;
-    samples.milliseconds.push((identical - written).as_secs_f64() * 1000.0);
+    samples.milliseconds.push((identical - start).as_secs_f64() * 1000.0);
     thread::sleep(AFTERWARDS);
     samples.cpu.push((process::tree_cpu(daemon.id()) - before).as_secs_f64() * 1000.0);
     Ok(())
+}
+
+/// Writes the burst. Returns the milliseconds that it took.
+fn write(arena: &Arena, sizes: &Sizes) -> Outcome<f64> {
+    let start = Instant::now();
+    mirror::make_files(&arena.source(), sizes.burst_dirs, sizes.burst_files)?;
+    Ok(start.elapsed().as_secs_f64() * 1000.0)
 }
 
 /// In a burst of its own: counting takes time.

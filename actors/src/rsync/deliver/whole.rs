@@ -11,14 +11,13 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use rustix::fs::FileType;
-use slog::debug;
 
 use super::{Deliverer, NAMED, NameRule};
 use crate::path::RelPath;
 use crate::patterns::rules;
 use crate::patterns::rules::groups;
 use crate::root::census::{CountedGroups, balanced};
-use crate::rsync::jobs::{JobGround, Jobs, TakenJobs};
+use crate::rsync::jobs::{JobGround, TakenJobs};
 use crate::rsync::learned::ReconciledMirror;
 use crate::rsync::recipe::{self, Recipe};
 use crate::rsync::report::output::{self, Line};
@@ -27,7 +26,6 @@ use crate::rsync::traits::{Sample, learn_traits};
 use crate::transport::Delivery;
 use crate::transport::failure::{Cause, Failure};
 use crate::transport::progress::{Latest, Meter, Piece};
-use crate::transport::traits::Trait;
 
 /// The runs of a comparison.
 struct Division {
@@ -58,12 +56,11 @@ struct Listeners<'a> {
 /// Compares the whole tree at one node.
 pub(in crate::rsync) struct Reconciler {
     deliverer: Rc<Deliverer>,
-    jobs: Jobs,
 }
 
 impl Reconciler {
-    pub(in crate::rsync) fn new(deliverer: Rc<Deliverer>, jobs: Jobs) -> Self {
-        Reconciler { deliverer, jobs }
+    pub(in crate::rsync) fn new(deliverer: Rc<Deliverer>) -> Self {
+        Reconciler { deliverer }
     }
 
     /// Compares the whole tree, and keeps `latest` meanwhile. What the node has below the directories `kept` is not deleted.
@@ -144,10 +141,10 @@ impl Reconciler {
             kind: self.deliverer.target.node.kind(),
             directories: counted.directories,
             wanted: self.deliverer.target.site.reconcile_jobs,
-            alone: self.compares_alone(),
+            alone: self.deliverer.goes_alone(),
         };
-        let mut taken = self.jobs.take(ground);
-        if taken.number > 1 && !self.takes_parts().await {
+        let mut taken = self.deliverer.jobs.take(ground);
+        if taken.number > 1 && !self.deliverer.takes_parts().await {
             taken.keep_one();
         }
         let max_delete = self.deliverer.target.max_delete();
@@ -178,26 +175,6 @@ impl Reconciler {
         let entries = self.deliverer.target.root.reach().entries(&RelPath::root()).unwrap_or_default();
         let directories = entries.into_iter().filter(|(_, kind)| *kind == FileType::Directory);
         CountedGroups::of_equal(directories.map(|(name, _)| name.into_vec()))
-    }
-
-    /// Tells if a node is compared by one run: hard links may lead from one part of the tree to another, at a node that
-    /// ignores case one entry may belong to two parts, and a limited line is full with one.
-    fn compares_alone(&self) -> bool {
-        let has_one_case = self.deliverer.target.known_traits().has(Trait::OneCase);
-        self.deliverer.target.site.extra.links_hard() || has_one_case || self.deliverer.runner.speed.is_limited()
-    }
-
-    /// Tells if the node may be compared in parts, and asks it how it tells names apart if that is not known.
-    async fn takes_parts(&self) -> bool {
-        let names = || self.deliverer.target.learned.borrow().names();
-        // Somebody may have made the mirror since.
-        if matches!(names(), NameRule::Unknown | NameRule::NoMirror)
-            && let Err(failure) = self.deliverer.examiner.probe_names(&BTreeSet::new()).await
-        {
-            debug!(self.deliverer.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
-            return false;
-        }
-        names().allows_parts()
     }
 
     /// Counts the deletions, and lets each run delete its share of the most. Makes what several runs would make at the same

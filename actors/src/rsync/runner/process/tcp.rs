@@ -4,9 +4,9 @@
 //! A proxy, or a server that stands still, acknowledges too: what is seen here proves that a line is dead, never that
 //! it is well.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -85,19 +85,15 @@ fn sockets(process: i32) -> Vec<u64> {
 
 /// The TCP connections among these sockets.
 fn connections(sockets: &[u64]) -> Vec<TcpConnection> {
-    thread_local! {
-        static LATEST: RefCell<Option<TcpTable>> = const { RefCell::new(None) };
-    }
-    LATEST.with_borrow_mut(|latest| {
-        let now = Instant::now();
-        let table = match latest.take().filter(|table| now < table.until) {
-            Some(table) => table,
-            None => TcpTable::read(now),
-        };
-        let found = sockets.iter().filter_map(|socket| table.connections.get(socket).copied()).collect();
-        *latest = Some(table);
-        found
-    })
+    static LATEST: Mutex<Option<TcpTable>> = Mutex::new(None);
+    let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Instant::now();
+    let table = match latest.take().filter(|table| now < table.until) {
+        Some(table) => table,
+        None => TcpTable::read(now),
+    };
+    let table = latest.insert(table);
+    sockets.iter().filter_map(|socket| table.connections.get(socket).copied()).collect()
 }
 
 /// All TCP connections of this host, by their inodes.

@@ -263,12 +263,12 @@ pub(super) async fn stalled(
     let mut watch = Watch::new(subject, patience, Instant::now());
     loop {
         tokio::time::sleep(LOOK).await;
-        let seen = RunSnapshot {
-            life: Life::of(subject.process),
-            line: TcpConnections::of([subject.process].into_iter().chain(subject.carrier).chain(shell())),
-            reply: reply(),
-        };
-        if let Some(stall) = watch.look(seen, Instant::now()) {
+        let on_the_way: Vec<i32> = [subject.process].into_iter().chain(subject.carrier).chain(shell()).collect();
+        // The kernel takes long for its table of connections where the host has much memory.
+        let look = move || (Life::of(subject.process), TcpConnections::of(on_the_way));
+        // Only an end of the daemon gives it up.
+        let Ok((life, line)) = tokio::task::spawn_blocking(look).await else { continue };
+        if let Some(stall) = watch.look(RunSnapshot { life, line, reply: reply() }, Instant::now()) {
             return stall;
         }
     }
