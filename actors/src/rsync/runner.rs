@@ -26,7 +26,6 @@ mod reading;
 mod round_trip;
 pub(super) mod run_order;
 pub mod shell;
-mod short;
 pub(super) mod speed;
 pub(super) mod standby;
 
@@ -47,7 +46,6 @@ use self::process::{Code, Finished, Patience, Process};
 use self::reading::reading_time;
 use self::round_trip::RoundTrips;
 use self::run_order::{Ears, Order, Work};
-use self::short::is_short;
 use self::speed::{Share, Speed};
 use self::standby::Standbys;
 use super::recipe::{self, Context, Invocation, Recipe};
@@ -293,8 +291,7 @@ impl Runner {
         }
         let reading = reading_time(&self.target, order).await;
         let share = self.share(order).await;
-        let is_short = is_short(&self.target, order).await;
-        let context = Context { reading, limit: share.limit(), is_short, ..self.context(shares) };
+        let context = Context { reading, limit: share.limit(), ..self.context(shares) };
         let context = Context { traits: order.traits.cloned().unwrap_or(context.traits), ..context };
         let context = match order.part {
             Some(part) => Context { part: &part.rules, max_delete: part.max_delete.get(), ..context },

@@ -68,7 +68,6 @@ fn context<'a>(site: &'a Site, node: &'a Node) -> Context<'a> {
         max_delete: site.max_delete,
         part: &[],
         rsh: None,
-        is_short: false,
         traits: Traits::default(),
     }
 }
@@ -109,25 +108,6 @@ fn where_hard_links_are_kept_a_directory_with_other_names_beside_it_is_listed_as
         let words = words(&arguments);
         let last = words.iter().rfind(|word| word.ends_with("inc-recursive"));
         assert_eq!(last == Some(&"--no-inc-recursive"), expected, "{extra} {recipe:?}");
-    }
-}
-
-#[test]
-fn directories_with_little_below_them_are_listed_at_once_unless_the_user_says_otherwise() {
-    let node = Node::parse("", "/mirror").unwrap();
-    for (extra, recipe, is_short, expected) in [
-        ("", Recipe::Subtrees, true, Some("--no-inc-recursive")),
-        ("", Recipe::Subtrees, false, None),
-        ("", Recipe::SubtreesRewritten, true, Some("--no-inc-recursive")),
-        ("", Recipe::Present, true, None),
-        ("", Recipe::Full, true, None),
-        ("--inc-recursive", Recipe::Subtrees, true, Some("--inc-recursive")),
-    ] {
-        let site = site(extra, InitialSync::Full);
-        let context = Context { is_short, ..context(&site, &node) };
-        let arguments = context.invocation(recipe, entries([&rel("d")], false), &[]).arguments;
-        let last = words(&arguments).into_iter().rfind(|word| word.ends_with("inc-recursive"));
-        assert_eq!(last, expected, "{extra} {recipe:?} {is_short}");
     }
 }
 

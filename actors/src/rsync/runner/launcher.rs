@@ -74,7 +74,7 @@ impl Runner {
         stage.map_err(|error| Failure::not_staged(&error))
     }
 
-    /// Of a run of the fast lane, which carries little. `shares`: over the connection that the node's runs share.
+    /// `shares`: over the connection that the node's runs share.
     pub(crate) fn context(&self, shares: bool) -> Context<'_> {
         let rsh = self.master.as_ref().map(|master| if shares { master.rsh() } else { master.rsh_alone() });
         let make_path = self.target.learned.borrow().makes_path;
@@ -88,7 +88,6 @@ impl Runner {
             max_delete: self.target.max_delete(),
             part: &[],
             rsh,
-            is_short: true,
             traits: self.target.known_traits(),
         }
     }
