@@ -19,6 +19,9 @@ use std::ffi::OsString;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
+use slog::debug;
+
+use self::beside::ListSending;
 use self::links::{leave_changed, leave_lacking};
 use self::runs::{Runs, Started};
 use super::examine::Examiner;
@@ -41,6 +44,7 @@ use crate::transport::Lane;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
 use crate::transport::plan::{Plan, bounded};
+use crate::transport::traits::Trait;
 use crate::transport::{Again, Delivery, Worked};
 
 /// Entries that are named when a reconcile would delete too many.
@@ -176,10 +180,11 @@ impl Deliverer {
         let leaves = |name: &RelPath| by_size_and_time && plan.is_unproven(name);
         let named = plan.with_other_names(paths, recipe.sends_trees(), leaves);
         runs.sent_root |= plan.root;
-        let mut sent = self.send_beside(recipe, &named, plan, lane, runs).await;
+        let sending = ListSending { deliverer: self, recipe, plan, lane };
+        let mut sent = sending.send(&named, runs).await;
         if sent.is_err() && named.len() > paths.len() && !self.target.links_hard() {
             // The node has just refused a link: what it refused with the other names it may take without them.
-            sent = self.send_beside(recipe, paths, plan, lane, runs).await;
+            sent = sending.send(paths, runs).await;
             runs.delivery.again.extend(unlinked(plan, &(&*named - paths)));
         }
         if let Err(Failure { cause: Cause::TargetFull, .. }) = &sent
@@ -189,6 +194,27 @@ impl Deliverer {
             runs.add(|worked| self.clone().delete(plan.clone(), lane, worked)).await?;
         }
         sent
+    }
+
+    /// Tells if several runs beside each other are out of the question: hard links may lead from one part of the tree to another,
+    /// at a node that ignores case one entry may belong to two parts, and a limited line is full with one.
+    pub(super) fn goes_alone(&self) -> bool {
+        let has_one_case = self.target.known_traits().has(Trait::OneCase);
+        self.target.site.extra.links_hard() || has_one_case || self.runner.speed.is_limited()
+    }
+
+    /// Tells if the node may be sent parts of the tree by several runs, and asks it how it tells names apart if that is not
+    /// known.
+    pub(super) async fn takes_parts(&self) -> bool {
+        let names = || self.target.learned.borrow().names();
+        // Somebody may have made the mirror since.
+        if matches!(names(), NameRule::Unknown | NameRule::NoMirror)
+            && let Err(failure) = self.examiner.probe_names(&BTreeSet::new()).await
+        {
+            debug!(self.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
+            return false;
+        }
+        names().allows_parts()
     }
 
     async fn send(

@@ -37,7 +37,7 @@ use std::time::Instant;
 
 use self::confine::NodeBounds;
 use self::connection::{HANG_UP, HANG_UPS, STANDBY_PATIENCE, timed_out};
-use self::crowd::Crowd;
+use self::crowd::NodeAtWork;
 use self::greeting::Greeting;
 use self::listener::RunListener;
 use self::master::Master;
@@ -90,12 +90,8 @@ pub(super) struct Runner {
     master: Option<Rc<Master>>,
     /// The process of the shared connection over which a run hung.
     doubted: Cell<Option<i32>>,
-    /// Shared with each standby that was fed and has not done its work.
-    fed: Rc<()>,
-    /// The standbys of all nodes that are at work.
-    crowd: Crowd,
-    /// `true` while the next standbys wait until fewer are at work.
-    waits_for_crowd: Cell<bool>,
+    /// The standbys that were fed and have not done their work.
+    at_work: NodeAtWork,
     /// Gets what was changed.
     heard: RefCell<Heard>,
     round_trips: RefCell<RoundTrips>,
@@ -113,9 +109,7 @@ impl Runner {
             changed: Arc::default(),
             master: shared.master(&target.site, &target.node),
             doubted: Cell::new(None),
-            fed: Rc::default(),
-            crowd: shared.crowd.clone(),
-            waits_for_crowd: Cell::new(false),
+            at_work: NodeAtWork::beside(shared.crowd.clone()),
             heard: RefCell::default(),
             round_trips: RefCell::default(),
             target,

@@ -56,6 +56,39 @@ impl Crowd {
     }
 }
 
+/// The standbys of one node that are at work.
+#[derive(Debug)]
+pub(super) struct NodeAtWork {
+    /// Shared with each of them.
+    own: Rc<()>,
+    /// Those of all nodes.
+    pub crowd: Crowd,
+    /// `true` while the next standbys of the node wait until the crowd is eased.
+    waits: Cell<bool>,
+}
+
+impl NodeAtWork {
+    /// None, beside those of other nodes.
+    pub(super) fn beside(crowd: Crowd) -> Self {
+        NodeAtWork { own: Rc::default(), crowd, waits: Cell::new(false) }
+    }
+
+    /// Counts one that begins to work, until the first part is dropped for the node, and the second one for the crowd.
+    pub(super) fn begin(&self) -> (Rc<()>, Member) {
+        (self.own.clone(), self.crowd.enter())
+    }
+
+    /// Tells if none of the node is at work.
+    pub(super) fn is_idle(&self) -> bool {
+        Rc::strong_count(&self.own) == 1
+    }
+
+    /// Notes if the next standbys wait. Returns what was so before.
+    pub(super) fn set_waits(&self, waits: bool) -> bool {
+        self.waits.replace(waits)
+    }
+}
+
 impl Drop for Member {
     fn drop(&mut self) {
         let left = self.0.at_work.get() - 1;

@@ -65,12 +65,12 @@ impl Runner {
     /// Starts the next standbys once one that was fed has done its work. Only at a node of this machine is a late one known
     /// to work: at others it is the line that takes the time.
     pub(super) async fn refill_after(self: &Rc<Self>, mut works: oneshot::Receiver<()>) {
-        let (fed, member) = (self.fed.clone(), self.crowd.enter());
+        let (fed, member) = self.at_work.begin();
         let is_late = tokio::time::timeout(REFILL_AT_LATEST, &mut works).await.is_err();
         let member = Some(member).filter(|_| is_late && self.target.node.kind() == Kind::Local);
         drop(fed);
         // Whoever is last starts all that are wanted.
-        if is_late || Rc::strong_count(&self.fed) == 1 {
+        if is_late || self.at_work.is_idle() {
             self.refill();
         }
         if member.is_some() {
@@ -84,7 +84,7 @@ impl Runner {
         if self.standbys.borrow().rests() {
             return;
         }
-        if self.crowd.is_dense() {
+        if self.at_work.crowd.is_dense() {
             return self.refill_when_eased();
         }
         let Some(master) = self.master.clone() else { return self.refill_now() };
@@ -107,14 +107,15 @@ impl Runner {
     }
 
     fn refill_when_eased(self: &Rc<Self>) {
-        if self.waits_for_crowd.replace(true) {
+        if self.at_work.set_waits(true) {
             return;
         }
-        let (crowd, runner) = (self.crowd.clone(), Rc::downgrade(self));
+        let crowd = self.at_work.crowd.clone();
+        let runner = Rc::downgrade(self);
         spawn_local(async move {
             crowd.eased().await;
             if let Some(runner) = runner.upgrade() {
-                runner.waits_for_crowd.set(false);
+                runner.at_work.set_waits(false);
                 runner.refill();
             }
         });
