@@ -105,7 +105,7 @@ impl Runner {
             reach: NodeBounds::of(&target.site, &target.node),
             speed: Speed::new(target.site.rspeed.clone(), shared.alone),
             staging: shared.staging.clone(),
-            standbys: RefCell::new(Standbys::new(Recipe::Present, shared.budget.clone())),
+            standbys: RefCell::new(Standbys::new(Recipe::Present, &shared.budget)),
             changed: Arc::default(),
             master: shared.master(&target.site, &target.node),
             doubted: Cell::new(None),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use self::brake::Brake;
-use super::budget::{Budget, Permit};
+use super::budget::{Budget, NodeBudget, Permit};
 use crate::rsync::recipe::Recipe;
 use crate::rsync::runner::process::Process;
 
@@ -68,7 +68,7 @@ pub(crate) struct Standbys {
     demand: BTreeMap<Recipe, Demand>,
     /// The recipe that has one whether it is used or not.
     always: Recipe,
-    budget: Budget,
+    budget: NodeBudget,
     last: u64,
     brake: Brake,
     /// The start of the wait for the connection that standbys will share, while it lasts.
@@ -91,13 +91,13 @@ pub(crate) struct Wanted {
 
 impl Standbys {
     /// None yet; the recipe `always` is to have one whether it is used or not.
-    pub(crate) fn new(always: Recipe, budget: Budget) -> Self {
+    pub(crate) fn new(always: Recipe, budget: &Budget) -> Self {
         let demand = BTreeMap::from([(always, Demand { used: Instant::now(), depth: 1 })]);
         Standbys {
             kept: Vec::new(),
             demand,
             always,
-            budget,
+            budget: budget.of_node(),
             last: 0,
             brake: Brake::default(),
             awaits_master: None,
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn one_waits_for_what_is_sent_and_others_only_after_they_were_needed() {
-        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        let (mut standbys, now) = (Standbys::new(Present, &Budget::new(9)), Instant::now());
         assert_eq!(fill(&mut standbys, now), [(1, Present)]);
         assert!(standbys.take(Missing, false, now).is_none());
         assert_eq!(fill(&mut standbys, now), [(2, Missing)]);
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_change_that_finds_none_connected_makes_more() {
-        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        let (mut standbys, now) = (Standbys::new(Present, &Budget::new(9)), Instant::now());
         assert!(!standbys.is_missing(now), "none is on its way");
         fill(&mut standbys, now);
         assert!(standbys.is_missing(now));
@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn one_of_each_recipe_comes_before_more_of_any() {
-        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        let (mut standbys, now) = (Standbys::new(Present, &Budget::new(9)), Instant::now());
         standbys.want(Present, MOST, now);
         standbys.want(Recipe::Link, 2, now);
         [Recipe::Large, Missing].iter().for_each(|recipe| standbys.want(*recipe, 1, now));
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_recipe_that_is_forgotten_has_none_until_it_is_wanted_again() {
-        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        let (mut standbys, now) = (Standbys::new(Present, &Budget::new(9)), Instant::now());
         standbys.want(Recipe::Link, 1, now);
         assert_eq!(fill(&mut standbys, now).len(), 2);
         standbys.forget(Recipe::Link);
@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn all_nodes_share_a_budget() {
         let (budget, now) = (Budget::new(1), Instant::now());
-        let mut standbys = [(); 2].map(|()| Standbys::new(Present, budget.clone()));
+        let mut standbys = [(); 2].map(|()| Standbys::new(Present, &budget));
         assert_eq!(standbys.each_mut().map(|standbys| fill(standbys, now).len()), [1, 0]);
         standbys[0].clear();
         assert_eq!(standbys.each_mut().map(|standbys| fill(standbys, now).len()), [0, 1]);
@@ -425,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_node_that_is_down_is_left_alone_after_some_tries() {
-        let (mut standbys, mut now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        let (mut standbys, mut now) = (Standbys::new(Present, &Budget::new(9)), Instant::now());
         let mut tries = 0;
         while let [(id, _)] = fill(&mut standbys, now)[..] {
             standbys.died(id, false, now, 0.5);
@@ -441,7 +441,7 @@ mod tests {
 
     #[test]
     fn a_daemon_that_ends_idle_connections_is_told_more_often_that_all_is_well() {
-        let (mut standbys, mut now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        let (mut standbys, mut now) = (Standbys::new(Present, &Budget::new(9)), Instant::now());
         let mut timeouts = Vec::new();
         for _ in 0..DEATHS {
             let [(id, _)] = fill(&mut standbys, now)[..] else { panic!("one is wanted") };
@@ -456,7 +456,7 @@ mod tests {
 
     #[test]
     fn one_at_a_time_waits_until_another_standby_may_be_started() {
-        let mut standbys = Standbys::new(Present, Budget::new(9));
+        let mut standbys = Standbys::new(Present, &Budget::new(9));
         let now = Instant::now();
         assert_eq!(standbys.next_look(now), None, "one may be started at once");
         standbys.brake.died(now, 0.5);
@@ -469,7 +469,7 @@ mod tests {
 
     #[test]
     fn a_change_waits_for_the_shared_connection_but_not_without_end() {
-        let mut standbys = Standbys::new(Present, Budget::new(9));
+        let mut standbys = Standbys::new(Present, &Budget::new(9));
         let now = Instant::now();
         assert!(standbys.await_master(now));
         assert!(!standbys.await_master(now + CONNECTS), "somebody waits already");
@@ -480,7 +480,7 @@ mod tests {
 
     #[test]
     fn a_node_that_is_retired_never_has_a_standby_again() {
-        let mut standbys = Standbys::new(Present, Budget::new(9));
+        let mut standbys = Standbys::new(Present, &Budget::new(9));
         let now = Instant::now();
         assert_eq!(fill(&mut standbys, now).len(), 1);
         standbys.retire();
@@ -490,7 +490,7 @@ mod tests {
 
     #[test]
     fn standbys_that_are_no_use_are_given_up_for_a_while() {
-        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        let (mut standbys, now) = (Standbys::new(Present, &Budget::new(9)), Instant::now());
         for _ in 0..USELESS {
             assert_eq!(connected(&mut standbys, now), 1);
             assert!(standbys.take(Present, false, now).is_some());
@@ -502,7 +502,7 @@ mod tests {
 
     #[test]
     fn one_that_would_not_make_the_way_to_the_mirror_is_not_taken() {
-        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        let (mut standbys, now) = (Standbys::new(Present, &Budget::new(9)), Instant::now());
         connected(&mut standbys, now);
         assert!(standbys.take(Present, true, now).is_none());
         assert!(standbys.take(Present, false, now).is_some());
@@ -510,7 +510,7 @@ mod tests {
 
     #[test]
     fn standbys_that_never_say_that_they_are_connected_are_given_up() {
-        let (mut standbys, mut now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        let (mut standbys, mut now) = (Standbys::new(Present, &Budget::new(9)), Instant::now());
         for _ in 0..USELESS {
             assert!(!fill(&mut standbys, now).is_empty());
             now += CONNECTS;
