@@ -24,6 +24,15 @@ const PAUSE: Duration = Duration::from_millis(600);
 /// Bytes of a renamed file, near and over a long line.
 const RENAMED: (usize, usize) = (200_000, 20 << 20);
 
+/// The changes of each kind that are made at one kind of node.
+struct Series<'a> {
+    way: Way,
+    /// So many of each kind in a round.
+    changes: usize,
+    renamed_bytes: usize,
+    node: &'a dyn Fn(&Arena) -> String,
+}
+
 /// One kind of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Edit {
@@ -94,8 +103,9 @@ pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
             report.skip(format!("edits, {}: {why}", way.name()));
             continue;
         }
-        let node = |arena: &Arena| arena.node(way);
-        let samples = measure(ground, sizes, way, RENAMED.0, &node)?;
+        // The 95th percentile of fewer is the one that waited longest for a processor.
+        let series = Series { way, changes: sizes.changes, renamed_bytes: RENAMED.0, node: &|arena| arena.node(way) };
+        let samples = measure(ground, sizes.rounds, &series)?;
         for (edit, samples) in samples {
             let ((p50, p95), _) = edit.aims();
             for (share, aim) in [(0.5, p50), (0.95, p95)] {
@@ -117,7 +127,9 @@ pub fn run_over_lines(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Ou
     };
     for round_trip in LINES {
         line.set(Duration::from_millis(round_trip));
-        let samples = measure(ground, sizes, Way::Ssh, RENAMED.1, &Arena::distant_node)?;
+        let series =
+            Series { way: Way::Ssh, changes: sizes.slow_changes, renamed_bytes: RENAMED.1, node: &Arena::distant_node };
+        let samples = measure(ground, sizes.rounds, &series)?;
         for (edit, samples) in samples {
             let work = format!("over a round trip of {round_trip} ms: a file {}, p50", edit.name());
             report.add("line", row(work, &samples, 0.5).at_most(edit.aims().1 * round_trip as f64));
@@ -135,20 +147,15 @@ fn row(work: String, samples: &BTreeMap<Who, Vec<f64>>, share: f64) -> Row {
 }
 
 /// The milliseconds of all changes, by their kind and by who mirrored them.
-fn measure(
-    ground: &Ground,
-    sizes: &Sizes,
-    way: Way,
-    size: usize,
-    node: &dyn Fn(&Arena) -> String,
-) -> Outcome<BTreeMap<Edit, BTreeMap<Who, Vec<f64>>>> {
+fn measure(ground: &Ground, rounds: usize, series: &Series) -> Outcome<BTreeMap<Edit, BTreeMap<Who, Vec<f64>>>> {
+    let Series { way, changes, renamed_bytes, node } = *series;
     let mut samples: BTreeMap<Edit, BTreeMap<Who, Vec<f64>>> = BTreeMap::new();
-    for round in 1..=sizes.rounds {
+    for round in 1..=rounds {
         for who in scenarios::present(ground, &[Who::Inosync, Who::Lsyncd(0)]) {
             ground.say(&format!("  {}: {who}, round {round}", way.name()));
             let arena = ground.arena()?;
-            let (changes, to) = (sizes.slow_changes, arena.mirror(way));
-            prepare(&arena, changes, size)?;
+            let to = arena.mirror(way);
+            prepare(&arena, changes, renamed_bytes)?;
             rsync::mirror(ground, &arena.source(), &arena.node(way))?;
             let job = Job { nodes: vec![node(&arena)], ..Job::new(&arena, &[]) };
             let _daemon = Contestant::start_settled(who, ground, &arena, &job, &to)?;
