@@ -14,15 +14,18 @@
 //!    (`initial_sync`). It starts one SyncActor for each node. The filter learns whom to wake (`Serve`).
 //! 5. Each SyncActor runs its reconcile, and beside it the batches of live changes.
 
+mod node_threads;
 mod starter;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use slog::Logger;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::node_threads::NodeThreads;
 use self::starter::Starter;
 use crate::children::Children;
 use crate::ending::{Ending, EndsDaemon};
@@ -46,6 +49,7 @@ use crate::supervisor::paused::Paused;
 use crate::supervisor::watchdog::{DaemonMonitor, DaemonProgress};
 use crate::supervisor::{SupervisorActor, SupervisorParts};
 use crate::transport::Transport;
+use crate::transport::handle::TransportHandle;
 
 /// The longest wait of a new start for the watches and the state of the daemon before.
 const LETS_GO: Duration = Duration::from_secs(10);
@@ -65,7 +69,7 @@ pub enum StartError {
 #[derive(Clone)]
 pub struct ProcessContext {
     /// Hears how far reconciles are.
-    pub audience: Rc<dyn Audience>,
+    pub audience: Arc<dyn Audience>,
     /// The nodes that are paused.
     pub paused: Paused,
 }
@@ -79,7 +83,7 @@ pub struct Daemon {
     ending: Option<Ending>,
     children: Children,
     /// The directory in which renamed files are linked, until the end.
-    staging: Option<Rc<Staging>>,
+    staging: Option<Arc<Staging>>,
     threads: Threads,
 }
 
@@ -87,6 +91,8 @@ pub struct Daemon {
 /// the disk, and looks at the whole tree.
 struct Threads {
     front: Arbiter,
+    /// Started when there are nodes for them.
+    nodes: NodeThreads,
     /// `None` if no state is kept.
     state: Option<Arbiter>,
     /// Closed when the watches and the state are given up.
@@ -109,6 +115,7 @@ struct DaemonParts {
     config: ConfigSnapshot,
     root: Root,
     transports: TransportFactory,
+    node_threads: NodeThreads,
     children: Children,
     /// `None` if no state is kept.
     memory: Option<Memory>,
@@ -152,29 +159,41 @@ impl Daemon {
         let mut shared = Shared::new(children.clone(), &site, log).heard_by(audience, log);
         let staging = shared.staging.clone();
         let source = root.clone();
-        let transports = Box::new(move |config: &ConfigSnapshot, node: &Node| -> Rc<dyn Transport> {
-            shared.adapt(&config.site);
-            Rsync::new(config.site.clone(), source.clone(), node.clone(), config.version, shared.clone())
+        let node_threads = NodeThreads::default();
+        let threads = node_threads.clone();
+        let transports = Box::new(move |config: &ConfigSnapshot, node: &Node, slot: usize| {
+            let ConfigSnapshot { site, version } = config.clone();
+            shared.adapt(&site);
+            let thread = threads.of(slot, site.nodes.len(), site.node_threads);
+            let (source, node, shared) = (source.clone(), node.clone(), shared.clone());
+            TransportHandle::new(thread, move || -> Rc<dyn Transport> {
+                Rsync::new(site.clone(), source.clone(), node.clone(), version, shared.clone())
+            })
         });
-        let config = ConfigSnapshot { site: Rc::new(site), version };
-        let parts = DaemonParts { config, root, transports, children, memory, paused };
+        let config = ConfigSnapshot { site: Arc::new(site), version };
+        let parts = DaemonParts { config, root, transports, node_threads, children, memory, paused };
         Ok(Daemon { staging, ..Daemon::of(parts, log) })
     }
 
     /// Starts mirroring a site from `root` over transports of any kind. Nothing is known of earlier runs, and nothing is
-    /// kept for later ones.
+    /// kept for later ones. All of it is on this thread.
     pub fn start_with(
         config: ConfigSnapshot,
         root: Root,
-        transports: TransportFactory,
+        mut transports: impl FnMut(&ConfigSnapshot, &Node) -> Rc<dyn Transport> + 'static,
         children: Children,
         log: &Logger,
     ) -> Daemon {
-        let parts = DaemonParts { config, root, transports, children, memory: None, paused: Paused::default() };
+        let node_threads = NodeThreads::default();
+        let transports =
+            Box::new(move |config: &ConfigSnapshot, node: &Node, _: usize| transports(config, node).into());
+        let parts =
+            DaemonParts { config, root, transports, node_threads, children, memory: None, paused: Paused::default() };
         Daemon::of(parts, log)
     }
 
-    fn of(DaemonParts { config, root, transports, children, memory, paused }: DaemonParts, log: &Logger) -> Daemon {
+    fn of(parts: DaemonParts, log: &Logger) -> Daemon {
+        let DaemonParts { config, root, transports, node_threads, children, memory, paused } = parts;
         let (guard, announced) = EndsDaemon::new();
         let outboxes: Vec<Outbox> = config.site.nodes.iter().map(|node| Outbox::of(&config.site.at(node))).collect();
         if root.supersedes() {
@@ -182,7 +201,12 @@ impl Daemon {
         }
         let (tell, progress) = watch::channel(DaemonProgress::default());
         let (holds, held) = mpsc::channel(1);
-        let threads = Threads { front: Arbiter::new(), state: memory.as_ref().map(|_| Arbiter::new()), held };
+        let threads = Threads {
+            front: Arbiter::new(),
+            nodes: node_threads,
+            state: memory.as_ref().map(|_| Arbiter::new()),
+            held,
+        };
         let processes = children.clone();
         let supervisor = SupervisorActor::create(|ctx| {
             let starter = Starter { site: &config.site, root: &root, supervisor: ctx.address(), log, guard: &guard };
@@ -240,6 +264,8 @@ impl Daemon {
         self.children.end_all().await;
         // A new start takes it, although the actors of this one may still be there.
         self.staging.take().inspect(|staging| staging.close());
+        // The directories that they hold are removed with them.
+        self.threads.nodes.end().await;
         if matches!(ending, Ending::Restart { .. } | Ending::Superseded) {
             self.threads.end().await;
         }

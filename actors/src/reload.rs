@@ -1,7 +1,7 @@
 //! The comparison of two readings of the configuration: what a reload changes. Pure; the supervisor carries it out.
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::node::Node;
 use crate::path::Shown;
@@ -12,7 +12,7 @@ use crate::site::{InitialSync, Site};
 #[derive(Debug, Clone)]
 pub struct ConfigSnapshot {
     /// The site that it describes.
-    pub site: Rc<Site>,
+    pub site: Arc<Site>,
     /// The version of the rsync that it names.
     pub version: Version,
 }
@@ -91,6 +91,7 @@ fn differing(old: &Site, new: &Site) -> Vec<(&'static str, Takes)> {
         "bulk_size" bulk_size: Takes::Transports,
         "max_delete" max_delete: Takes::Transports,
         "reconcile_jobs" reconcile_jobs: Takes::Transports,
+        "node_threads" node_threads: Takes::Transports,
         "stop_timeout" stop_timeout: Takes::Nothing,
         "resync_every" resync_every: Takes::Nothing,
         "verify_every" verify_every: Takes::Nothing,
@@ -241,6 +242,7 @@ mod tests {
             marker: None,
             max_delete: None,
             reconcile_jobs: None,
+            node_threads: None,
             verify_every: None,
             on_synced: None,
             on_all_synced: None,
@@ -251,7 +253,7 @@ mod tests {
     fn difference(change: impl FnOnce(&mut Site)) -> ConfigDiff {
         let mut new = site();
         change(&mut new);
-        let config = |site| ConfigSnapshot { site: Rc::new(site), version: OLDEST };
+        let config = |site| ConfigSnapshot { site: Arc::new(site), version: OLDEST };
         ConfigDiff::between(&config(site()), &config(new))
     }
 
@@ -276,6 +278,7 @@ mod tests {
             ("priority", |site| site.priority = Priority::Normal, Takes::Transports),
             ("max_delete", |site| site.max_delete = Some(1), Takes::Transports),
             ("reconcile_jobs", |site| site.reconcile_jobs = Some(4), Takes::Transports),
+            ("node_threads", |site| site.node_threads = Some(0), Takes::Transports),
             ("stop_timeout", |site| site.stop_timeout = Duration::ZERO, Takes::Nothing),
             ("resync_every", |site| site.resync_every = Some(Duration::from_secs(60)), Takes::Nothing),
             ("verify_every", |site| site.verify_every = Some(Duration::from_secs(60)), Takes::Nothing),
@@ -311,7 +314,7 @@ mod tests {
 
     #[test]
     fn an_upgrade_of_rsync_is_another_way() {
-        let config = |version| ConfigSnapshot { site: Rc::new(site()), version };
+        let config = |version| ConfigSnapshot { site: Arc::new(site()), version };
         let found = ConfigDiff::between(&config(OLDEST), &config(Version::MAKES_PATHS));
         assert!(found.takes_at(&site().nodes[1]) == Takes::Transports && found.keys == ["rsync"]);
     }
@@ -341,7 +344,7 @@ mod tests {
             let mut site = site();
             with_own(&mut site);
             change(&mut site);
-            ConfigSnapshot { site: Rc::new(site), version: OLDEST }
+            ConfigSnapshot { site: Arc::new(site), version: OLDEST }
         };
         let found = ConfigDiff::between(&config(&|_| ()), &config(&|site| site.rspeed = 9.into()));
         let nodes = site().nodes;

@@ -22,6 +22,7 @@ use crate::rsync::report::failure;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use slog::o;
 
@@ -53,13 +54,13 @@ pub struct Rsync {
     examiner: Rc<Examiner>,
     deliverer: Rc<Deliverer>,
     reconciler: Reconciler,
-    audience: Rc<dyn Audience>,
+    audience: Arc<dyn Audience>,
     counter: Counter,
 }
 
 impl Rsync {
     /// The way from `root` to `node`. `version` is that of the site's rsync program.
-    pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, shared: Shared) -> Rc<Self> {
+    pub fn new(site: Arc<Site>, root: Root, node: Node, version: Version, shared: Shared) -> Rc<Self> {
         let log = shared.log.new(o!("node" => node.name().to_owned()));
         let version = site.own_version(&node).unwrap_or(version);
         let target = Target::new(site.at(&node).into(), root, node, version, log);

@@ -79,6 +79,8 @@ pub struct Site {
     pub max_delete: Option<u64>,
     /// Number of runs that a reconcile of a node is divided into; `None` for as many as help.
     pub reconcile_jobs: Option<usize>,
+    /// Number of threads that serve the nodes beside the main one; `None` for as many as help.
+    pub node_threads: Option<usize>,
     /// Interval of the periodic reconciles of each node; `None` for none.
     pub resync_every: Option<Duration>,
     /// Interval at which each node is compared by checksum, which changes nothing; `None` for never.

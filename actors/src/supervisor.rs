@@ -111,8 +111,9 @@ impl SupervisorActor {
     }
 
     fn link(&mut self, slot: usize, node: &Node, outbox: Outbox, record: NodeRecord, heard: Heard) -> NodeLink {
-        let transport = (self.transports)(&self.config, node);
-        transport.report_to(&heard);
+        let transport = (self.transports)(&self.config, node, slot);
+        let reports = heard.clone();
+        transport.tell(move |way| way.report_to(&reports));
         let site = &self.config.site;
         NodeLink {
             slot,
@@ -153,7 +154,7 @@ impl SupervisorActor {
         if reconcile {
             outbox.lock().want_reconcile();
         }
-        let actor = SyncActor::new(slot.link.clone(), handle, order).start();
+        let actor = SyncActor::start_at(slot.link.clone(), handle, order);
         self.upstream.serve.do_send(Serve { slot: at, outbox, wake: Some(actor.clone().recipient()) });
         slot.worker = Worker::Working(actor);
         if reconcile {

@@ -83,7 +83,7 @@ impl Drop for DeathNotice {
 
 impl SyncActor {
     /// An actor for the node of `link` that begins with this order.
-    pub(crate) fn new(link: NodeLink, supervisor: SupervisorHandle, order: WorkOrder) -> Self {
+    fn new(link: NodeLink, supervisor: SupervisorHandle, order: WorkOrder) -> Self {
         let _death_notice = DeathNotice { slot: link.slot, died: supervisor.died.clone() };
         SyncActor {
             link,
@@ -96,6 +96,14 @@ impl SyncActor {
             timer: Timer::default(),
             around: Around::default(),
             _death_notice,
+        }
+    }
+
+    /// Starts an actor on the thread of its transport.
+    pub(crate) fn start_at(link: NodeLink, supervisor: SupervisorHandle, order: WorkOrder) -> Addr<Self> {
+        match link.transport.thread().cloned() {
+            Some(thread) => SyncActor::start_in_arbiter(&thread, move |_| SyncActor::new(link, supervisor, order)),
+            None => SyncActor::new(link, supervisor, order).start(),
         }
     }
 
@@ -164,7 +172,7 @@ impl SyncActor {
         if !outbox.works(lane) {
             return outbox.next_due(lane, now).and_then(|due| self.lanes.start(lane, due, now));
         }
-        let round_trip = self.link.transport.round_trip().filter(|_| lane == Lane::Fast)?;
+        let round_trip = self.link.transport().round_trip().filter(|_| lane == Lane::Fast)?;
         let at = self.lanes.start_beside(outbox.fast_at_work(), round_trip, now)?;
         // Until then it need not be known what waits.
         if at > now { Some(at) } else { outbox.next_beside(now) }
@@ -191,7 +199,7 @@ impl SyncActor {
 
     /// Holds everything: the source is not what it must be.
     fn hold(&mut self, why: RootError, now: Instant) {
-        self.link.transport.rest();
+        self.link.transport().rest();
         if why.is_about_content() {
             self.link.outbox.lock().source_emptied();
         }
@@ -201,7 +209,7 @@ impl SyncActor {
 
     /// Returns true if the way to the node will be ready in a moment, which is then waited for.
     fn waits(&mut self, ctx: &mut Context<Self>) -> bool {
-        let Some(ready) = self.link.transport.late() else { return false };
+        let Some(ready) = self.link.transport().late() else { return false };
         self.lanes.set_late(true);
         let ready = ready.into_actor(self).map(|(), actor, ctx| {
             actor.lanes.set_late(false);
@@ -291,7 +299,7 @@ impl Actor for SyncActor {
         self.link.record.health(&self.health);
         self.link.prepare(self.order);
         if self.order.sends() {
-            self.link.transport.clone().warm();
+            self.link.transport().warm();
         }
         // Without content there may be nothing to send either: it is said all the same.
         if let Err(why) = self.link.root.check() {
@@ -317,7 +325,7 @@ impl Handler<SourceLost> for SyncActor {
         self.end_verify(ctx);
         // What waits in the source would keep its file system busy, or read a directory that is not the source any
         // more.
-        self.link.transport.rest();
+        self.link.transport().rest();
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod blame;
 pub mod comparison;
 pub mod failure;
+pub(crate) mod handle;
 pub(crate) mod heard;
 pub mod plan;
 pub mod progress;
@@ -89,17 +90,13 @@ pub trait Transport {
     fn beat(self: Rc<Self>, _: &Heartbeat, _: BeatTurn) -> Beating {
         Box::pin(async { None })
     }
-    /// Returns the known facts about the node's rsync.
-    fn remote(&self) -> RemoteRsync {
-        RemoteRsync::default()
-    }
-    /// Returns the traits of the node that are known so far.
-    fn traits(&self) -> Traits {
-        Traits::default()
+    /// Returns the facts about the node that are known so far.
+    fn facts(&self) -> NodeFacts {
+        NodeFacts::default()
     }
     /// Makes later runs report the paths that they change at the node to this list.
     fn report_to(&self, _: &Heard) {}
-    /// Asks the node for the facts that [`Transport::remote`] lacks and changes nothing there; `None` if there is
+    /// Asks the node for the facts that [`Transport::facts`] lacks and changes nothing there; `None` if there is
     /// nothing to ask.
     fn ask(self: Rc<Self>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         None
@@ -266,6 +263,15 @@ impl Tally {
     pub(crate) fn changes(&self) -> usize {
         usize::try_from(self.sent + self.deleted).unwrap_or(usize::MAX)
     }
+}
+
+/// The facts that are known about a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// The node's rsync.
+    pub remote: RemoteRsync,
+    /// What the node holds or does not hold.
+    pub(crate) traits: Traits,
 }
 
 /// The known facts about the rsync at a node.

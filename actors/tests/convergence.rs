@@ -12,6 +12,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -174,7 +175,7 @@ async fn a_sync_actor_that_panics_at_any_moment_loses_nothing_and_the_other_node
     let (children, root) = (Children::default(), Root::of(&site.wpath).unwrap());
     let version = local_version(&children, &site.rsync).await.expect("rsync is missing: run `make test`");
     let log = Logger::root(Discard, o!());
-    let config = ConfigSnapshot { site: Rc::new(site.clone()), version };
+    let config = ConfigSnapshot { site: Arc::new(site.clone()), version };
     let shared = Shared::new(children.clone(), &site, &log);
     let way = |name| -> Rc<dyn Transport> {
         Rsync::new(config.site.clone(), root.clone(), trees.node(name), version, shared.clone())

@@ -11,6 +11,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use inosync_actors::children::Children;
@@ -49,7 +50,7 @@ impl World {
         adapt(&mut site);
         let children = Children::default();
         let version = local_version(&children, &site.rsync).await.unwrap_or_else(|error| panic!("rsync: {error}"));
-        let (site, root) = (Rc::new(site), Root::of(&trees.path("source")).unwrap());
+        let (site, root) = (Arc::new(site), Root::of(&trees.path("source")).unwrap());
         let shared = Shared::new(children, &site, &Logger::root(Discard, o!()));
         let way = Rsync::new(site.clone(), root, site.nodes[0].clone(), version, shared);
         let world = World { trees, way };

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use inosync_actors::children::Children;
@@ -87,7 +88,7 @@ impl World {
     }
 
     fn master(&self) -> Rc<Master> {
-        let directory = Rc::new(RuntimeDir::below([self.path("sockets")]).unwrap());
+        let directory = Arc::new(RuntimeDir::below([self.path("sockets")]).unwrap());
         let node = Node::parse("mirror:", self.path("mirror").to_str().unwrap()).unwrap();
         let login = Login::of(&node, &Extra::default()).unwrap();
         let ssh = format!("{} -o BatchMode=yes", self.path("ssh").display());

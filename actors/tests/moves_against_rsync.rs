@@ -12,6 +12,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use inosync_actors::children::Children;
 use inosync_actors::node::Node;
@@ -37,7 +38,7 @@ const LARGE: usize = 300_000;
 /// A source, a mirror that is equal to it, and the way to it.
 struct World {
     trees: Trees,
-    site: Rc<Site>,
+    site: Arc<Site>,
     way: Rc<Rsync>,
 }
 
@@ -55,7 +56,7 @@ impl World {
         adapt(&mut site);
         let children = Children::default();
         let version = local_version(&children, &site.rsync).await.unwrap_or_else(|error| panic!("rsync: {error}"));
-        let (site, root) = (Rc::new(site), Root::of(&trees.path("source")).unwrap());
+        let (site, root) = (Arc::new(site), Root::of(&trees.path("source")).unwrap());
         let shared = Shared::new(children, &site, &Logger::root(Discard, o!()));
         let way = Rsync::new(site.clone(), root, site.nodes[0].clone(), version, shared);
         let world = World { trees, site, way };

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use inosync_actors::children::Children;
@@ -80,7 +81,7 @@ async fn a_sync_actor_that_panics_or_stops_loses_nothing_and_disturbs_nobody() {
     let (children, root) = (Children::default(), Root::of(&site.wpath).unwrap());
     let version = local_version(&children, &site.rsync).await.expect("rsync is missing: run `make test`");
     let log = Logger::root(Discard, o!());
-    let config = ConfigSnapshot { site: Rc::new(site.clone()), version };
+    let config = ConfigSnapshot { site: Arc::new(site.clone()), version };
     let shared = Shared::new(children.clone(), &site, &log);
     let way = |name| Rsync::new(config.site.clone(), root.clone(), trees.node(name), version, shared.clone());
     let unreliable = Rc::new(Unreliable { way: way("unreliable"), calls: Cell::new(0) });

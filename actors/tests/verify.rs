@@ -99,7 +99,7 @@ async fn a_daemon_finds_what_rotted_at_a_node_tells_it_and_repairs_nothing() {
     let (root, log) = (Root::of(&site.wpath).unwrap(), Logger::root(messages.clone(), o!()));
     let children = Children::default();
     let version = local_version(&children, &site.rsync).await.expect("rsync is missing: run `make test`");
-    let config = ConfigSnapshot { site: Rc::new(site.clone()), version };
+    let config = ConfigSnapshot { site: Arc::new(site.clone()), version };
     let (shared, source) = (Shared::new(children.clone(), &site, &log), root.clone());
     let ways = move |config: &ConfigSnapshot, node: &Node| -> Rc<dyn Transport> {
         Rsync::new(config.site.clone(), source.clone(), node.clone(), config.version, shared.clone())
@@ -174,7 +174,7 @@ fn endless(trees: &Trees, change: impl FnOnce(&mut Site)) -> (Daemon, Rc<Endless
     let mut site = Site { verify_every: Some(Duration::from_millis(100)), nodes, ..trees.site() };
     change(&mut site);
     let root = Root::of(&site.wpath).unwrap();
-    let config = ConfigSnapshot { site: Rc::new(site), version: Version::OLDEST };
+    let config = ConfigSnapshot { site: Arc::new(site), version: Version::OLDEST };
     let way = Rc::new(Endless::default());
     let shared = way.clone();
     let ways = move |_: &ConfigSnapshot, _: &Node| -> Rc<dyn Transport> { shared.clone() };
@@ -272,7 +272,7 @@ async fn what_is_sent_while_a_comparison_goes_on_is_known_to_be_on_its_way() {
     let site =
         Site { verify_every: Some(Duration::from_millis(100)), nodes: vec![trees.node("steady")], ..trees.site() };
     let root = Root::of(&site.wpath).unwrap();
-    let config = ConfigSnapshot { site: Rc::new(site), version: Version::OLDEST };
+    let config = ConfigSnapshot { site: Arc::new(site), version: Version::OLDEST };
     let way = Rc::new(Differing { asked: Cell::new(false) });
     let shared = way.clone();
     let ways = move |_: &ConfigSnapshot, _: &Node| -> Rc<dyn Transport> { shared.clone() };

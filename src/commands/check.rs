@@ -12,7 +12,7 @@ mod staging;
 mod unit;
 
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use inosync_actors::hook::fault_of;
 use inosync_actors::path::Escaped;
@@ -82,7 +82,7 @@ pub async fn check(
     }
     let again = site.clone();
     match mounts::in_time(move || sound_root(&again)).await {
-        Some(Ok(root)) => nodes::look(Rc::new(site), root, version, scope.offline, &mut report).await,
+        Some(Ok(root)) => nodes::look(Arc::new(site), root, version, scope.offline, &mut report).await,
         Some(Err(why)) => report.fault(format!("source: {}: {why}", shown(&site.wpath))),
         None => report.fault(format!("source: {}: its file system does not answer", shown(&site.wpath))),
     }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use inosync_actors::children::Children;
@@ -37,7 +38,7 @@ pub async fn once(site: Site, version: Version, daemon: &DaemonTarget, log: &Log
         Ok(root) => root,
         Err(exit) => return exit,
     };
-    let site = Rc::new(site);
+    let site = Arc::new(site);
     let children = Children::default();
     let shared = Shared::once(children.clone()).heard_by(Bars::audience(bars), log);
     let tasks: Vec<_> = site
@@ -88,7 +89,7 @@ pub async fn dry_run(site: Site, version: Version, json: bool, log: &Logger) -> 
         Ok(root) => root,
         Err(exit) => return exit,
     };
-    let site = Rc::new(site);
+    let site = Arc::new(site);
     let children = Children::default();
     let mut exit = Exit::Done;
     let mut all = Vec::new();

@@ -1,7 +1,7 @@
 //! `verify`: compares every node with the source by the content of the files, and lists the differences. Changes nothing.
 
 use std::io::Write;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use inosync_actors::children::Children;
@@ -46,7 +46,7 @@ pub async fn verify(site: Site, version: Version, json: bool, log: &Logger) -> E
         Ok(root) => root,
         Err(exit) => return exit,
     };
-    let site = Rc::new(site);
+    let site = Arc::new(site);
     let children = Children::default();
     let mut all = Vec::new();
     let mut differs = false;

@@ -93,6 +93,10 @@ pub const KEYS: &[Key] = &[
         let jobs = or_none(v, |v| v.number(1..=64, "runs").map(|number| number as usize));
         put(jobs, &mut d.site.reconcile_jobs)
     }),
+    key("node_threads", "4", |d, v| {
+        let threads = or_none(v, |v| v.number(0..=64, "threads").map(|number| number as usize));
+        put(threads, &mut d.site.node_threads)
+    }),
     key("watch_poll", "60", |d, v| put(seconds(v, 60, 1..=DAY), &mut d.site.watch_poll)),
     key("settle", "[(\"*.part\", 30)]", |d, v| put(or_default(v, |v| settle(v, 1..=DAY)), &mut d.site.settle)),
     key("await_names", "true", |d, v| put(boolean(v, true), &mut d.site.await_names)),

@@ -46,10 +46,8 @@ const OTHER_NAMES: &[(&str, Meaning)] = &[
     ("edelay delay maxdelays debounce latency batchdelay", Meaning::None(NO_DELAY)),
     ("emask events", Meaning::None("there is no such key: which events count is fixed")),
     ("jobs parallel parallelism reconcilethreads reconcileruns", Meaning::Is("reconcile_jobs")),
-    (
-        "maxprocesses threads workers",
-        Meaning::None("there is no such key: each node has its own runs; see `max_standbys`"),
-    ),
+    ("threads workers arbiters", Meaning::Is("node_threads")),
+    ("maxprocesses", Meaning::None("there is no such key: each node has its own runs; see `max_standbys`")),
     (
         "wpaths rpaths sites syncs",
         Meaning::None("one file mirrors one tree: write a file for each, and run one inosync for each"),

@@ -118,7 +118,7 @@ fn every_key_is_taken_over() {
             initial_sync: Update, dir_moves: Replicate, standby: false, max_standbys: 7, ssh_master: false, bulk_size: 3,
             state_dir: "DIR/state", staging: "DIR/links", stop_timeout: 0, allow_empty: true, marker: "d/.here", max_delete: 1_000,
             watch_poll: 5, settle: [("*.part", 30), ("/up/*", 5)], await_names: false, heartbeat: 10, resync_every: 60,
-            reconcile_jobs: 4,
+            reconcile_jobs: 4, node_threads: 0,
         )"#;
     let site = machine.load(text).unwrap();
     assert_eq!(site.nodes.iter().map(|node| node.name()).collect::<Vec<_>>(), ["a:", "b::www", "/mnt"]);
@@ -130,7 +130,8 @@ fn every_key_is_taken_over() {
     let marker = inosync_actors::path::RelPath::new(b"d/.here").unwrap();
     assert_eq!((site.allow_empty, site.marker, site.max_delete), (true, Some(marker), Some(1000)));
     assert_eq!((site.watch_poll, site.await_names), (Duration::from_secs(5), false));
-    assert_eq!((site.heartbeat, site.reconcile_jobs), (Some(Duration::from_secs(10)), Some(4)));
+    assert_eq!(site.heartbeat, Some(Duration::from_secs(10)));
+    assert_eq!((site.reconcile_jobs, site.node_threads), (Some(4), Some(0)));
     assert!(site.excludes.excludes(&inosync_actors::path::RelPath::new(b".inosync-heartbeat").unwrap(), false));
     let time = |path: &[u8]| site.settle.time(&inosync_actors::path::RelPath::new(path).unwrap());
     let seconds = |path| time(path).map(|time| time.as_secs());

@@ -1,7 +1,7 @@
 //! Progress bars at the terminal, below the log: one for each node while the node is compared.
 
 use std::io;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use console::Term;
@@ -36,8 +36,8 @@ impl Bars {
     }
 
     /// The receiver of the progress of reconciles, with or without bars.
-    pub fn audience(bars: Option<&Bars>) -> Rc<dyn Audience> {
-        bars.map_or_else(|| Rc::new(Minutes) as Rc<dyn Audience>, |bars| Rc::new(bars.clone()))
+    pub fn audience(bars: Option<&Bars>) -> Arc<dyn Audience> {
+        bars.map_or_else(|| Arc::new(Minutes) as Arc<dyn Audience>, |bars| Arc::new(bars.clone()))
     }
 
     /// Writes above the bars.

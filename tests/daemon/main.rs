@@ -62,6 +62,7 @@ mod status;
 mod stop;
 #[allow(dead_code, reason = "the convergence tests use the rest of it")]
 mod support;
+mod threads;
 mod trouble;
 mod unlike;
 mod unmirrored;

@@ -179,11 +179,15 @@ fn private_directories(site: &Site) -> Vec<String> {
 #[test]
 fn a_stop_leaves_no_process_and_no_private_directory() {
     let mut site = Site::new();
-    site.start_warm();
-    assert_eq!(private_directories(&site).len(), 1, "the test looks in the wrong place");
-    let ended = site.stop();
-    assert_eq!((ended.code, ended.left), (Some(0), Vec::new()), "{}", ended.log);
-    assert_eq!(private_directories(&site), Vec::<String>::new());
+    for threads in [0, 2] {
+        site.config(&format!("node_threads: {threads}"));
+        site.start_with(&["-v"]);
+        site.live().for_each(|node| _ = site.expect_waiting(node));
+        assert_eq!(private_directories(&site).len(), 1, "the test looks in the wrong place");
+        let ended = site.stop();
+        assert_eq!((ended.code, ended.left), (Some(0), Vec::new()), "{}", ended.log);
+        assert_eq!(private_directories(&site), Vec::<String>::new(), "{threads} threads");
+    }
 }
 
 #[test]

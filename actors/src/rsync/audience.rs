@@ -1,11 +1,9 @@
 //! Who hears how far a reconcile is: the log, once a minute, or whoever else the command knows, such as a terminal.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -30,7 +28,7 @@ const BEFORE: Duration = Duration::from_secs(20);
 pub type Attending = Pin<Box<dyn Future<Output = Infallible>>>;
 
 /// A listener for the progress of reconciles.
-pub trait Audience: fmt::Debug {
+pub trait Audience: fmt::Debug + Send + Sync {
     /// Hears that a reconcile begins, and is told its end.
     fn attend(&self, reconcile: Reconcile) -> Attending;
 }
@@ -91,11 +89,11 @@ pub(crate) type Counting = Arc<OnceLock<Extent>>;
 
 /// Counts for all reconciles that go on at the same time.
 #[derive(Debug, Clone, Default)]
-pub struct Counter(Rc<RefCell<Weak<OnceLock<Extent>>>>);
+pub struct Counter(Arc<Mutex<Weak<OnceLock<Extent>>>>);
 
 impl Counter {
     fn count(&self, reach: &Reach, excludes: &Excludes) -> Counting {
-        let mut last = self.0.borrow_mut();
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = last.upgrade() {
             return running;
         }

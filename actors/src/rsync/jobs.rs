@@ -1,8 +1,8 @@
 //! Decides by how many runs beside each other a node is compared as a whole, or sent many directories: as many as help.
 
-use std::cell::Cell;
 use std::fs;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::node::Kind;
@@ -14,7 +14,7 @@ const BUSY: usize = 2;
 
 /// The runs that go through very many directories now, of all nodes. Clones share the number.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Jobs(Rc<Cell<usize>>);
+pub(crate) struct Jobs(Arc<AtomicUsize>);
 
 /// Some of these runs, until this is dropped.
 #[derive(Debug)]
@@ -38,12 +38,16 @@ pub(crate) struct JobGround {
 }
 
 impl Jobs {
+    fn at_work(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
     /// Takes as many runs as help a node now.
     pub(crate) fn take(&self, ground: JobGround) -> TakenJobs {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let busy = busy_processors().max(self.0.get() * BUSY);
+        let busy = busy_processors().max(self.at_work() * BUSY);
         let number = number(ground, processors.saturating_sub(busy));
-        self.0.set(self.0.get() + number);
+        self.0.fetch_add(number, Ordering::AcqRel);
         TakenJobs { jobs: self.clone(), number }
     }
 }
@@ -51,14 +55,14 @@ impl Jobs {
 impl TakenJobs {
     /// Gives back all but one.
     pub(crate) fn keep_one(&mut self) {
-        self.jobs.0.set(self.jobs.0.get() + 1 - self.number);
+        self.jobs.0.fetch_sub(self.number - 1, Ordering::AcqRel);
         self.number = 1;
     }
 }
 
 impl Drop for TakenJobs {
     fn drop(&mut self) {
-        self.jobs.0.set(self.jobs.0.get() - self.number);
+        self.jobs.0.fetch_sub(self.number, Ordering::AcqRel);
     }
 }
 
@@ -120,8 +124,8 @@ mod tests {
         let others = || jobs.take(JobGround { wanted: None, ..ground }).number;
         assert_eq!((many.number, others()), (1000, 1));
         many.keep_one();
-        assert_eq!((many.number, jobs.0.get()), (1, 1));
+        assert_eq!((many.number, jobs.at_work()), (1, 1));
         drop(many);
-        assert_eq!(jobs.0.get(), 0);
+        assert_eq!(jobs.at_work(), 0);
     }
 }

@@ -335,4 +335,4 @@ fn is_plain(dest: &OsStr) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

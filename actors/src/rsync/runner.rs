@@ -82,7 +82,7 @@ pub(super) struct Runner {
     reach: Option<Arc<NodeBounds>>,
     pub(super) speed: Rc<Speed>,
     /// The place in which renamed files are linked, if there is one.
-    pub(super) staging: Option<Rc<Staging>>,
+    pub(super) staging: Option<Arc<Staging>>,
     pub(super) standbys: RefCell<Standbys>,
     /// Notified when the standbys have changed.
     changed: Arc<Notify>,

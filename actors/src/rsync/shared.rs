@@ -1,6 +1,7 @@
 //! What the ways to all nodes share, made once for a daemon.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use slog::{Discard, Logger, o, warn};
 
@@ -27,15 +28,15 @@ pub struct Shared {
     /// The standbys that are at work.
     pub(crate) crowd: Crowd,
     /// The directory in which renamed files are linked; `None` if there is no place for one.
-    pub(crate) staging: Option<Rc<Staging>>,
+    pub(crate) staging: Option<Arc<Staging>>,
     /// The directory with the sockets of shared ssh connections; `None` if connections are not shared.
-    pub sockets: Option<Rc<RuntimeDir>>,
+    pub sockets: Option<Arc<RuntimeDir>>,
     /// `true` if there is no place for them.
     has_no_place: bool,
     /// `true` if a node has one run at a time.
     pub(super) alone: bool,
     /// The receiver of the progress of reconciles.
-    pub audience: Rc<dyn Audience>,
+    pub audience: Arc<dyn Audience>,
     /// Counts what there is to compare.
     pub counter: Counter,
     /// The runs that compare whole trees now.
@@ -55,7 +56,7 @@ impl Shared {
             sockets: None,
             has_no_place: false,
             alone: true,
-            audience: Rc::new(Minutes),
+            audience: Arc::new(Minutes),
             counter: Counter::default(),
             jobs: Jobs::default(),
             log: Logger::root(Discard, o!()),
@@ -63,7 +64,7 @@ impl Shared {
     }
 
     /// The same, with another audience.
-    pub fn heard_by(self, audience: Rc<dyn Audience>, log: &Logger) -> Self {
+    pub fn heard_by(self, audience: Arc<dyn Audience>, log: &Logger) -> Self {
         Shared { audience, log: log.clone(), ..self }
     }
 
@@ -71,13 +72,13 @@ impl Shared {
     pub fn new(children: Children, site: &Site, log: &Logger) -> Self {
         let budget = Budget::new(site.max_standbys);
         let staging = site.staging.as_ref().and_then(|path| match Staging::open(path, &site.wpath, log) {
-            Ok(staging) => Some(Rc::new(staging)),
+            Ok(staging) => Some(Arc::new(staging)),
             Err(why) => {
                 warn!(log, "{}", staging::unusable(path, &why));
                 None
             }
         });
-        let audience = Rc::new(Minutes);
+        let audience = Arc::new(Minutes);
         let counter = Counter::default();
         let jobs = Jobs::default();
         let log = log.clone();
@@ -108,7 +109,7 @@ impl Shared {
             self.sockets = None;
         } else if self.sockets.is_none() && !self.has_no_place {
             match RuntimeDir::new() {
-                Ok(made) => self.sockets = Some(Rc::new(made)),
+                Ok(made) => self.sockets = Some(Arc::new(made)),
                 Err(why) => {
                     self.has_no_place = true;
                     warn!(self.log, "each rsync logs in by itself: no place for ssh's sockets"; "why" => %why);

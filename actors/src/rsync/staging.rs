@@ -4,13 +4,12 @@
 //! the old name and the new one a rename costs some bytes. The source itself has only the new name, so both are made here.
 //! The links are made below a descriptor of the source and through no symlink: no file from elsewhere gets in.
 
-use std::cell::{Cell, RefCell};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::fs::{flock, linkat, mkdirat, openat, openat2, statat, statx, unlinkat};
@@ -27,11 +26,19 @@ const PREFIX: &str = "links-";
 pub(crate) struct Staging {
     path: PathBuf,
     /// Locked; `None` once it is closed.
-    base: RefCell<Option<File>>,
-    last: Cell<u64>,
-    standing: Cell<Standing>,
-    warned: Cell<bool>,
+    base: Mutex<Option<File>>,
+    past: Mutex<StagingPast>,
     log: Logger,
+}
+
+/// What was done in the directory, and how that went.
+#[derive(Debug)]
+struct StagingPast {
+    /// The number of the last [`Stage`].
+    last: u64,
+    standing: Standing,
+    /// `true` once the log has told of a failure.
+    warned: bool,
 }
 
 /// The knowledge about linking files of the source.
@@ -48,7 +55,7 @@ enum Standing {
 /// The directory of one rsync process, removed with what is in it when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    staging: Rc<Staging>,
+    staging: Arc<Staging>,
     name: String,
     directory: OwnedFd,
     /// The numbers of its device and its inode.
@@ -78,32 +85,29 @@ impl Staging {
         check_owner(&base)?;
         let staging = Staging {
             path: path.to_owned(),
-            base: RefCell::new(None),
-            last: Cell::new(0),
-            standing: Cell::new(Standing::Untried),
-            warned: Cell::new(false),
+            base: Mutex::default(),
+            past: Mutex::new(StagingPast { last: 0, standing: Standing::Untried, warned: false }),
             log: log.clone(),
         };
         let is_beside = ground_of(&base)? == ground_of(&File::open(source)?)?;
-        staging.base.replace(Some(base));
+        *staging.base() = Some(base);
         staging.clean();
         if is_beside { Ok(staging) } else { Err(io::ErrorKind::CrossesDevices.into()) }
     }
 
     /// Tells if files may be linked.
     pub(crate) fn is_usable(&self) -> bool {
-        self.base.borrow().is_some() && self.standing.get() != Standing::Broken
+        self.base().is_some() && self.past().standing != Standing::Broken
     }
 
     /// A new directory for one process.
     ///
     /// # Errors
     /// When it is closed, or the directory cannot be made.
-    pub(crate) fn stage(self: &Rc<Self>) -> io::Result<Stage> {
-        let base = self.base.borrow();
+    pub(crate) fn stage(self: &Arc<Self>) -> io::Result<Stage> {
+        let base = self.base();
         let base = base.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        self.last.set(self.last.get() + 1);
-        let name = format!("{PREFIX}{}", self.last.get());
+        let name = format!("{PREFIX}{}", self.past().next());
         mkdirat(base, &name, Mode::RWXU)?;
         let directory = openat(
             base,
@@ -119,12 +123,20 @@ impl Staging {
     /// Removes what is in it, and itself if nothing else is, and lets go of it: another one may take it. What was made of
     /// it is of no use any more.
     pub(crate) fn close(&self) {
-        if self.base.borrow().is_some() {
+        if self.base().is_some() {
             self.clean();
             // Fails when anything else is in it.
             let _ = fs::remove_dir(&self.path);
-            self.base.take();
+            self.base().take();
         }
+    }
+
+    fn base(&self) -> MutexGuard<'_, Option<File>> {
+        self.base.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn past(&self) -> MutexGuard<'_, StagingPast> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes what can be removed; the rest is in nobody's way.
@@ -139,7 +151,7 @@ impl Staging {
 
     /// The directory that is held, whatever has its name now; `None` once it is closed.
     fn held(&self) -> Option<PathBuf> {
-        self.base.borrow().as_ref().map(|base| PathBuf::from(format!("/proc/self/fd/{}", base.as_raw_fd())))
+        self.base().as_ref().map(|base| PathBuf::from(format!("/proc/self/fd/{}", base.as_raw_fd())))
     }
 
     /// A file could not be linked. Where that may be so for all, the log says it once. `apart`: it is not where most others are.
@@ -151,10 +163,11 @@ impl Staging {
         if !(is_of_place || matches!(why, Errno::PERM | Errno::NOSPC)) {
             return;
         }
-        if is_of_place && (self.standing.get() == Standing::Untried || why == Errno::NOSYS) {
-            self.standing.set(Standing::Broken);
+        let mut past = self.past();
+        if is_of_place && (past.standing == Standing::Untried || why == Errno::NOSYS) {
+            past.standing = Standing::Broken;
         }
-        if !self.warned.replace(true) {
+        if !std::mem::replace(&mut past.warned, true) {
             let cause = io::Error::from(why);
             match why {
                 // proc(5), /proc/sys/fs/protected_hardlinks
@@ -165,6 +178,14 @@ impl Staging {
                 _ => warn!(self.log, "{}", unusable(&self.path, &cause); "file" => %file),
             }
         }
+    }
+}
+
+impl StagingPast {
+    /// The number of the next [`Stage`].
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
     }
 }
 
@@ -208,7 +229,7 @@ impl Stage {
     pub(crate) fn place<'t>(&self, root: &OwnedFd, twins: &'t [Twins]) -> Vec<&'t Twins> {
         let link = |twins: &&Twins| match self.link(root.as_fd(), twins) {
             Ok(()) => {
-                self.staging.standing.set(Standing::Works);
+                self.staging.past().standing = Standing::Works;
                 true
             }
             Err(why) => {

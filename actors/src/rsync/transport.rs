@@ -13,13 +13,11 @@ use crate::node::Kind;
 use crate::path::RelPath;
 use crate::site::DeleteMode;
 use crate::transport::Lane;
-use crate::transport::RemoteRsync;
 use crate::transport::failure::Cause;
 use crate::transport::heard::Heard;
 use crate::transport::plan::Plan;
 use crate::transport::progress::Latest;
-use crate::transport::traits::Traits;
-use crate::transport::{BeatTurn, Beating, Running, Transport, Verifying, Worked};
+use crate::transport::{BeatTurn, Beating, NodeFacts, RemoteRsync, Running, Transport, Verifying, Worked};
 
 impl Transport for Rsync {
     fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running {
@@ -84,17 +82,15 @@ impl Transport for Rsync {
         self.runner.wake();
     }
 
-    fn remote(&self) -> RemoteRsync {
+    fn facts(&self) -> NodeFacts {
         let learned = self.target.learned.borrow();
         let version = match self.target.node.kind() {
             Kind::Local => Some(self.target.version),
             Kind::Ssh | Kind::Daemon => learned.version(),
         };
-        RemoteRsync { version: version.map(|version| version.to_string()), protocol: learned.protocol() }
-    }
-
-    fn traits(&self) -> Traits {
-        self.target.known_traits()
+        let version = version.map(|version| version.to_string());
+        let remote = RemoteRsync { version, protocol: learned.protocol() };
+        NodeFacts { remote, traits: self.target.known_traits() }
     }
 
     fn ask(self: Rc<Self>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {

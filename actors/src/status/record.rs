@@ -1,9 +1,8 @@
 //! The record of how one node is served. It outlives the node's SyncActors, which write it; the supervisor reads
-//! it. Both are on one thread.
+//! it.
 
-use std::cell::{Ref, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{DeliveryTimes, Event, Totals, UnixTime, Verified, unix};
@@ -21,7 +20,7 @@ const PATHS: usize = 2000;
 
 /// The record of how one node is served. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct NodeRecord(Rc<RefCell<NodeHistory>>);
+pub(crate) struct NodeRecord(Arc<Mutex<NodeHistory>>);
 
 /// The content of a [`NodeRecord`].
 #[derive(Debug, Default)]
@@ -79,24 +78,24 @@ pub(crate) enum RunKind {
 }
 
 impl NodeRecord {
-    /// Reads what is recorded.
-    pub(crate) fn read(&self) -> Ref<'_, NodeHistory> {
-        self.0.borrow()
+    /// Reads what is recorded. Nothing else is locked meanwhile.
+    pub(crate) fn read(&self) -> MutexGuard<'_, NodeHistory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes the health of the node.
     pub(crate) fn health(&self, health: &Health) {
-        self.0.borrow_mut().health.clone_from(health);
+        self.read().health.clone_from(health);
     }
 
     /// A reconcile begins or ends.
     pub(crate) fn reconciles(&self, runs: bool) {
-        self.0.borrow_mut().reconciles = runs;
+        self.read().reconciles = runs;
     }
 
     /// RunKind was done. `failure` says why not all of it.
     pub(crate) fn done(&self, work: RunKind, tally: &Tally, failure: Option<&Failure>) {
-        let mut ledger = self.0.borrow_mut();
+        let mut ledger = self.read();
         if work == RunKind::Reconcile {
             ledger.reconcile_held = None;
         }
@@ -131,13 +130,13 @@ impl NodeRecord {
 
     /// Paths of a batch are at the node, which took so long each.
     pub(crate) fn delivered(&self, took: impl Iterator<Item = Duration>) {
-        let mut ledger = self.0.borrow_mut();
+        let mut ledger = self.read();
         took.for_each(|took| ledger.delivery.add(took));
     }
 
     /// The node was compared by content, from `started` on; or it could not be.
     pub(crate) fn verified(&self, result: Result<&Comparison, &Failure>, started: Instant) {
-        let mut ledger = self.0.borrow_mut();
+        let mut ledger = self.read();
         let now = unix(SystemTime::now());
         ledger.last_verify = Some(Instant::now());
         match result {
@@ -164,7 +163,7 @@ impl NodeRecord {
     /// These paths are at the node as they are now, each perhaps with all that is below it.
     pub(crate) fn sent<'p>(&self, paths: impl IntoIterator<Item = (&'p RelPath, bool)>) {
         let now = unix(SystemTime::now());
-        let Sent { at, order, last } = &mut self.0.borrow_mut().sent;
+        let Sent { at, order, last } = &mut self.read().sent;
         for (path, whole) in paths {
             *last += 1;
             let before = at.insert(path.clone(), Sending { number: *last, at: now, whole });
@@ -179,32 +178,32 @@ impl NodeRecord {
     /// The time at which a path was last sent, or compared by itself or with a directory above it, if that is among the
     /// latest.
     pub(crate) fn last_sent(&self, path: &RelPath) -> Option<UnixTime> {
-        let ledger = self.0.borrow();
+        let ledger = self.read();
         ledger.sent.latest(path).max(ledger.last_reconcile.map(unix))
     }
 
     /// Returns true if it was sent since then, as [`NodeRecord::last_sent`] knows it, but not by a reconcile.
     pub(crate) fn was_sent_since(&self, path: &RelPath, since: UnixTime) -> bool {
-        self.0.borrow().sent.latest(path).is_some_and(|at| at >= since)
+        self.read().sent.latest(path).is_some_and(|at| at >= since)
     }
 
     /// A run failed as a whole.
     pub(crate) fn failed(&self, failure: &Failure) {
-        let mut ledger = self.0.borrow_mut();
+        let mut ledger = self.read();
         ledger.totals.failures += 1;
         ledger.complain(failure.to_string());
     }
 
     /// The reconcile would delete too much.
     pub(crate) fn reconcile_held(&self, why: &Failure) {
-        let mut ledger = self.0.borrow_mut();
+        let mut ledger = self.read();
         ledger.reconcile_held = Some(why.said.clone());
         ledger.complain(why.to_string());
     }
 
     /// The SyncActor ended without being asked.
     pub(crate) fn died(&self, panicked: bool) {
-        let mut ledger = self.0.borrow_mut();
+        let mut ledger = self.read();
         ledger.totals.restarts += 1;
         // One that stopped has told why: rsync could not be started.
         if panicked {
@@ -260,7 +259,8 @@ mod tests {
         record.sent([(&rel("again"), false)]);
         assert!(record.last_sent(&rel("first")).is_none());
         assert!(record.last_sent(&rel("again")).is_some(), "it was sent again");
-        assert_eq!((record.read().sent.order.len(), record.read().sent.at.len()), (PATHS, PATHS));
+        let history = record.read();
+        assert_eq!((history.sent.order.len(), history.sent.at.len()), (PATHS, PATHS));
     }
 
     #[test]

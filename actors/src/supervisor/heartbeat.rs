@@ -168,10 +168,11 @@ impl SupervisorActor {
     fn send_heartbeat(&mut self, at: usize, heartbeat: Heartbeat, turn: BeatTurn, ctx: &mut Context<Self>) {
         let Some(slot) = self.slots.get(at) else { return };
         self.heartbeats.on_their_way.insert(at);
-        let sending = slot.link.transport.clone().beat(&heartbeat, turn).into_actor(self);
+        let sent = heartbeat.clone();
+        let sending = slot.link.transport.ask(move |way| way.beat(&sent, turn)).into_actor(self);
         ctx.spawn(sending.map(move |beaten, supervisor, ctx| {
             supervisor.heartbeats.on_their_way.remove(&at);
-            match beaten {
+            match beaten.ok().flatten() {
                 Some(Beaten::Taken) => supervisor.beaten(at, heartbeat),
                 Some(Beaten::Gone) if turn == BeatTurn::Later => supervisor.heartbeat_lost(at, ctx),
                 Some(Beaten::Gone) | None => (),

@@ -43,7 +43,7 @@ impl SupervisorActor {
                     return false;
                 }
                 info!(slot.link.log, "a reconcile may delete more than max_delete, once");
-                slot.link.transport.allow_deletions();
+                slot.link.transport.tell(|way| way.allow_deletions());
                 actor.into_iter().for_each(|actor| actor.do_send(TryNow));
             }
         }
@@ -59,7 +59,7 @@ impl SupervisorActor {
         let what = if paused { "node paused: changes are collected" } else { "node resumed" };
         info!(slot.link.log, "{what}"; "pending" => slot.link.outbox.lock().len());
         if !paused && slot.worker != Worker::None && slot.link.record.read().health.is_well() {
-            slot.link.transport.clone().wake();
+            slot.link.transport.tell(|way| way.wake());
         }
     }
 

@@ -1,8 +1,6 @@
 //! The parts of which a supervisor is made: the actors in front of the SyncActors, the one that keeps the state, and
 //! more.
 
-use std::rc::Rc;
-
 use actix::prelude::*;
 use slog::Logger;
 use tokio::sync::{oneshot, watch};
@@ -21,11 +19,11 @@ use crate::root::Root;
 use crate::site::{DeleteMode, Site};
 use crate::state::memory::Resumed;
 use crate::state::{Keep, SavedBacklog};
-use crate::transport::Transport;
+use crate::transport::handle::TransportHandle;
 use crate::watcher::coverage::WatchCoverage;
 
-/// Makes the way to a node, at the start and when a reload asks for another one.
-pub(crate) type TransportFactory = Box<dyn FnMut(&ConfigSnapshot, &Node) -> Rc<dyn Transport>>;
+/// Makes the way to the node of a slot, at the start and when a reload asks for another one.
+pub(crate) type TransportFactory = Box<dyn FnMut(&ConfigSnapshot, &Node, usize) -> TransportHandle>;
 
 /// The parts of which a supervisor is made.
 pub(crate) struct SupervisorParts {

@@ -113,7 +113,7 @@ impl SupervisorActor {
         let before = slot.link.clone();
         let node = slot.node.clone();
         // Before any standby of the new transports is started, so that together they keep within their number.
-        before.transport.retire();
+        before.transport.tell(|way| way.retire());
         let link = self.link(at, &node, before.outbox, before.record, before.heard);
         let Some(slot) = self.slots.get(at) else { return };
         // The SyncActor before may be comparing still.

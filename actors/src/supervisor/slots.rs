@@ -9,6 +9,7 @@ use super::lifecycle::{Membership, Worker};
 use super::resync::Schedules;
 use crate::node::Node;
 use crate::sync::{NodeLink, SyncActor};
+use crate::transport::NodeFacts;
 
 /// A node that is served.
 pub(super) struct Slot {
@@ -27,6 +28,8 @@ pub(super) struct Slot {
     /// `true` if a reconcile is to be wanted as soon as another SyncActor works on it. Not earlier: the
     /// SyncActor that is about to end would take it, and compare by the old configuration.
     pub(super) reconcile: bool,
+    /// The facts that were known of it when they were last asked for.
+    pub(super) facts: NodeFacts,
     /// The times at which it is compared although nothing asks for it.
     pub(super) schedules: Schedules,
 }
@@ -56,6 +59,7 @@ impl Slots {
             drained: false,
             membership,
             reconcile: false,
+            facts: NodeFacts::default(),
             schedules: Schedules::default(),
         };
         self.slots.insert(number, slot);
@@ -137,6 +141,7 @@ mod tests {
     use crate::status::record::NodeRecord;
     use crate::sync::NodeSettings;
     use crate::transport::Lane;
+    use crate::transport::handle::TransportHandle;
     use crate::transport::heard::Heard;
     use crate::transport::plan::Plan;
     use crate::transport::progress::Latest;
@@ -164,7 +169,7 @@ mod tests {
                 key: String::new(),
                 outbox: Outbox::default(),
                 unsaved: Unsaved::default(),
-                transport: Rc::new(Nowhere),
+                transport: TransportHandle::from(Rc::new(Nowhere) as Rc<dyn Transport>),
                 progress: Latest::default(),
                 settings: NodeSettings { keeps_removed: false, bulk_size: 0, excludes: Excludes::default() },
                 record: NodeRecord::default(),

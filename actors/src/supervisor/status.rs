@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use actix::prelude::*;
-use tokio::time::timeout;
+use tokio::sync::oneshot;
+use tokio::time::{timeout, timeout_at};
 
 use super::SupervisorActor;
 use super::hooks::Whose;
@@ -93,7 +94,7 @@ impl SupervisorActor {
             attributes_unset: outbox.unset().count(),
             attributes_unset_first: outbox.unset().paths().take(NAMED).map(ToString::to_string).collect(),
             attributes_unset_why: outbox.unset().why().map(str::to_owned),
-            limits: slot.link.transport.traits().iter().map(|one| one.to_string()).collect(),
+            limits: slot.facts.traits.iter().map(|one| one.to_string()).collect(),
             progress: slot.link.progress.get().map(|progress| ReconcileProgress {
                 checked: progress.checked,
                 total: progress.total(),
@@ -105,7 +106,7 @@ impl SupervisorActor {
             verified: ledger.verified,
             totals: ledger.totals,
             delivery: ledger.delivery.clone(),
-            rsync: slot.link.transport.remote(),
+            rsync: slot.facts.remote.clone(),
             hook: self.hooks.status(Whose::Node(slot.link.slot)),
             recent: ledger.recent.iter().cloned().collect(),
         }
@@ -137,6 +138,17 @@ fn failing(outbox: &PendingSet, path: &RelPath, record: &NodeRecord) -> Option<P
     Some(PathFailure { since: unix(today - ago), next, last_error })
 }
 
+/// Waits for the answers of all nodes. `None` for each that did not come in time.
+async fn answers<R>(asked: Vec<oneshot::Receiver<R>>) -> Vec<Option<R>> {
+    let until = tokio::time::Instant::now() + NODES_TIME;
+    let mut answers = Vec::with_capacity(asked.len());
+    for answer in asked {
+        // One that panicked has told nothing.
+        answers.push(timeout_at(until, answer).await.ok().and_then(Result::ok));
+    }
+    answers
+}
+
 impl Handler<AskStatus> for SupervisorActor {
     type Result = ResponseActFuture<Self, Option<Status>>;
 
@@ -147,18 +159,27 @@ impl Handler<AskStatus> for SupervisorActor {
             ask_nodes && slot.membership == Membership::Staying && is_well && !self.paused.has(&slot.node)
         };
         let well = self.slots.iter().filter(is_meant);
-        let asked: Vec<_> = well.filter_map(|slot| slot.link.transport.clone().ask()).collect();
-        let asked = async move {
-            let asked = asked.into_iter().map(actix::spawn).collect::<Vec<_>>();
-            let all = async {
-                for node in asked {
-                    // One that panicked has told nothing.
-                    let _ = node.await;
+        let asked = well.map(|slot| {
+            slot.link.transport.ask(|way| async move {
+                if let Some(asking) = way.ask() {
+                    asking.await;
                 }
-            };
-            let _ = timeout(NODES_TIME, all).await;
+            })
+        });
+        let asked: Vec<_> = asked.collect();
+        let ways: Vec<_> = self.slots.iter().map(|slot| (slot.link.slot, slot.link.transport.clone())).collect();
+        let known = async move {
+            answers(asked).await;
+            let (slots, ways): (Vec<_>, Vec<_>) = ways.into_iter().unzip();
+            let facts = ways.iter().map(|way| way.ask(|way| async move { way.facts() })).collect();
+            slots.into_iter().zip(answers(facts).await).collect::<Vec<_>>()
         };
-        let answer = asked.into_actor(self).map(|(), supervisor, _| {
+        let answer = known.into_actor(self).map(|known, supervisor, _| {
+            for (at, facts) in known {
+                if let Some((slot, facts)) = supervisor.slots.get(at).zip(facts) {
+                    slot.facts = facts;
+                }
+            }
             // Its nodes have left it already.
             (!supervisor.phase.has_ended()).then(|| supervisor.status())
         });
@@ -184,7 +205,20 @@ impl Handler<Alive> for SupervisorActor {
 
     fn handle(&mut self, _: Alive, _: &mut Self::Context) -> Self::Result {
         // At the end watcher and filter are not needed any more.
-        if self.phase.has_ended() { Box::pin(async { true }) } else { upstream_is_alive(&self.upstream) }
+        if self.phase.has_ended() {
+            return Box::pin(async { true });
+        }
+        let upstream = upstream_is_alive(&self.upstream);
+        let threads = self.slots.iter().filter(|slot| slot.link.transport.thread().is_some());
+        let threads: Vec<_> = threads.map(|slot| slot.link.transport.ask(|_| async {})).collect();
+        Box::pin(async move {
+            for answer in threads {
+                if answer.await.is_err() {
+                    return false;
+                }
+            }
+            upstream.await
+        })
     }
 }
 

@@ -108,7 +108,7 @@ impl SupervisorActor {
     fn end(&mut self, then: Then) {
         for slot in self.slots.iter() {
             // What waits for a list would take its time to end.
-            slot.link.transport.rest();
+            slot.link.transport.tell(|way| way.rest());
             let pending = slot.link.outbox.lock().lacking();
             if pending > 0 && then != Then::Supersede {
                 warn!(slot.link.log, "stopped with changes that the node does not have"; "pending" => pending);
@@ -121,9 +121,7 @@ impl SupervisorActor {
         // Where the process goes on, nothing of this may.
         let order = if then == Then::Exit { WorkOrder::Rest } else { WorkOrder::Abort };
         self.slots.actors().for_each(|actor| actor.do_send(Obey(order)));
-        if then != Then::Exit {
-            self.slots.clear();
-        }
+        self.slots.clear();
         self.outside.end(match then {
             Then::Exit => Ending::Stopped { pending },
             Then::Restart => Ending::Restart { pending },

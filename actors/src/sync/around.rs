@@ -34,7 +34,7 @@ impl Around {
         let has_parts = !link.root.reach().is_root_silent();
         let mut outbox = link.outbox.lock();
         outbox.cut(is_silent);
-        let waits = has_parts && outbox.reconciles() && !is_compared && !link.transport.bounds_deletions();
+        let waits = has_parts && outbox.reconciles() && !is_compared && !link.transport().bounds_deletions();
         if !is_silent {
             self.root_was_taken_apart = false;
         } else if waits && !self.root_was_taken_apart {

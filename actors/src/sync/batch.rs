@@ -210,7 +210,7 @@ impl SyncActor {
         debug!(self.link.log, "batch"; "batch" => batch.id.number(), "lane" => ?lane, "plan" => ?plan);
         self.lanes.started(lane, now);
         let (id, (worked, work)) = (batch.id, oneshot::channel());
-        let running = self.link.transport.clone().deliver(plan.clone(), lane, worked);
+        let running = self.link.transport().deliver(plan.clone(), lane, worked);
         let worked = work.into_actor(self).map(move |said, actor, ctx| {
             // A batch that ended without saying so has failed, or is about to be settled: that comes first.
             if said.is_ok() {

@@ -27,7 +27,7 @@ pub(super) struct LinkedBatch<'b> {
 impl LinkedBatch<'_> {
     /// The entries of a plan that may have other names.
     pub(super) fn question(self, plan: &Plan) -> LinkQuestion {
-        if !self.link.transport.links_hard() {
+        if !self.link.transport().links_hard() {
             return LinkQuestion::default();
         }
         // What failed again goes as it is: another name may be what fails.
@@ -82,7 +82,7 @@ pub(super) fn compare_for_names(link: &NodeLink, outbox: &mut PendingSet, planne
         info!(link.log, "very many hard links changed: the whole tree is compared to link them");
         outbox.want_resync();
     }
-    if !planned.run.names.is_empty() && blamed.is_empty() && link.transport.links_hard_again() {
+    if !planned.run.names.is_empty() && blamed.is_empty() && link.transport().links_hard_again() {
         info!(link.log, "the node takes hard links again: the whole tree is compared to link them");
         outbox.want_resync();
     }

@@ -2,6 +2,7 @@
 
 use crate::outbox::Outbox;
 use crate::transport::Transport;
+use crate::transport::handle::TransportHandle;
 use std::rc::Rc;
 
 use actix::prelude::*;
@@ -38,7 +39,7 @@ pub(crate) struct NodeLink {
     /// Is told when that changes, since it is saved.
     pub(crate) unsaved: Unsaved,
     /// The way to the node.
-    pub(crate) transport: Rc<dyn Transport>,
+    pub(crate) transport: TransportHandle,
     /// The progress of the reconcile, while one runs.
     pub(crate) progress: Latest,
     /// The settings of the site that hold at the node.
@@ -51,6 +52,13 @@ pub(crate) struct NodeLink {
     pub(crate) root: Root,
     /// Its lines name the node.
     pub(crate) log: Logger,
+}
+
+impl NodeLink {
+    /// Returns the way to the node. For its SyncActor, which is on the thread of the transport.
+    pub(super) fn transport(&self) -> Rc<dyn Transport> {
+        self.transport.here()
+    }
 }
 
 /// The supervisor, as a SyncActor reports to it.

@@ -14,7 +14,7 @@ impl NodeLink {
     pub(super) fn prepare(&self, order: WorkOrder) {
         match order {
             WorkOrder::Drain { .. } => self.outbox.lock().hurry(),
-            WorkOrder::Retire | WorkOrder::Abort => self.transport.retire(),
+            WorkOrder::Retire | WorkOrder::Abort => self.transport().retire(),
             WorkOrder::Work | WorkOrder::Pause | WorkOrder::Finish { .. } | WorkOrder::Rest => (),
         }
     }
@@ -23,7 +23,7 @@ impl NodeLink {
     pub(super) fn stand_still(&self) {
         self.note_emptied();
         // What ran when it was paused has started the next standby.
-        self.transport.rest();
+        self.transport().rest();
     }
 
     /// A source may be without its content and have some of it again while its node is not tried.

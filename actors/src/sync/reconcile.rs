@@ -45,7 +45,7 @@ impl SyncActor {
             return;
         }
         let mut kept: Vec<RelPath> = outbox.kept_in_reconcile().into_iter().collect();
-        if self.link.transport.deletes_at_start_only() && outbox.last_reconcile().is_some() {
+        if self.link.transport().deletes_at_start_only() && outbox.last_reconcile().is_some() {
             // The root stands for all.
             kept = vec![RelPath::root()];
         }
@@ -54,7 +54,7 @@ impl SyncActor {
         debug!(self.link.log, "reconcile");
         self.comparing = Comparing::Reconcile;
         self.link.record.reconciles(true);
-        let running = self.link.transport.clone().reconcile(kept, self.link.progress.clone());
+        let running = self.link.transport().reconcile(kept, self.link.progress.clone());
         let running = self.link.root.reach().clone().while_it_answers(|_| true, running);
         let ended = until_nothing_lingers(running).into_actor(self).map(move |result, actor, ctx| match result {
             Ok(result) => actor.reconcile_ended(started, result, ctx),

@@ -28,7 +28,7 @@ impl SyncActor {
         let record = self.link.record.clone();
         let is_pending = move |path: &RelPath| outbox.lock().is_pending(path) || record.was_sent_since(path, since);
         debug!(self.link.log, "verify");
-        let running = self.link.transport.clone().verify(kept, Box::new(is_pending));
+        let running = self.link.transport().verify(kept, Box::new(is_pending));
         let running = self.link.root.reach().clone().while_it_answers(|_| true, running);
         let ended = running.into_actor(self).map(move |result, actor, ctx| match result {
             Ok(result) => actor.verify_ended(&result, started),

@@ -11,9 +11,8 @@ pub(crate) use self::room::Room;
 #[cfg(test)]
 pub(crate) use self::room::{BYTES, PATHS};
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::path::RelPath;
@@ -21,7 +20,7 @@ use crate::transport::rename::is_detour;
 
 /// The reported changes of one node. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Heard(Rc<RefCell<Reports>>);
+pub struct Heard(Arc<Mutex<Reports>>);
 
 #[derive(Debug, Default)]
 struct Reports {
@@ -60,9 +59,13 @@ pub(crate) struct Listener {
 }
 
 impl Heard {
+    fn reports(&self) -> MutexGuard<'_, Reports> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Switches the collection of reports on or off. Switching it off drops the reports.
     pub(crate) fn want(&self, wanted: bool) {
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.reports();
         inner.wanted = wanted;
         if !wanted {
             (inner.sure, inner.unsure) = Default::default();
@@ -71,7 +74,7 @@ impl Heard {
 
     /// Listens to a run that begins now; `None` if reports are not collected.
     pub(crate) fn listen(&self) -> Option<Listener> {
-        let wanted = self.0.borrow().wanted;
+        let wanted = self.reports().wanted;
         let (since, reports) = (Instant::now(), Kept::default());
         wanted.then(|| Listener { needs_proof: false, heard: self.clone(), since, reports })
     }
@@ -79,7 +82,7 @@ impl Heard {
     /// Counts the reports that were kept back, as a comparison of the whole tree has succeeded at `at`. A path that
     /// failed in it is pending, and `is_left_out` leaves out those that are not.
     pub(crate) fn prove(&self, at: Instant, is_left_out: impl Fn(&RelPath) -> bool) {
-        let Reports { sure, unsure, .. } = &mut *self.0.borrow_mut();
+        let Reports { sure, unsure, .. } = &mut *self.reports();
         let mut news = std::mem::take(unsure).news;
         news.paths.retain(|path, _| !is_left_out(path));
         sure.add_all(news, at);
@@ -87,7 +90,7 @@ impl Heard {
 
     /// Takes all reports since the last call.
     pub(crate) fn take(&self) -> ChangedPaths {
-        std::mem::take(&mut self.0.borrow_mut().sure).news
+        std::mem::take(&mut self.reports().sure).news
     }
 }
 
@@ -135,7 +138,7 @@ impl Kept {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let Reports { wanted, sure, unsure } = &mut *self.heard.0.borrow_mut();
+        let Reports { wanted, sure, unsure } = &mut *self.heard.reports();
         let to = if self.needs_proof { unsure } else { sure };
         if *wanted {
             to.add_all(std::mem::take(&mut self.reports.news), self.since);
@@ -179,7 +182,7 @@ mod tests {
     fn what_there_is_no_room_for_is_told_as_such() {
         let heard = Heard::default();
         heard.want(true);
-        heard.0.borrow_mut().sure.room = Room::of(1);
+        heard.reports().sure.room = Room::of(1);
         let mut run = heard.listen().unwrap();
         let since = run.since;
         ["a", "b"].iter().for_each(|path| run.add(rel(path)));

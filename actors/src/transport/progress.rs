@@ -1,9 +1,9 @@
 //! Progress of a run, read from the lines that rsync prints with [`OPTIONS`] (rsync's `progress.c`), and the amount of
 //! work where rsync does not know the amount yet.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Options that make rsync print its progress after each file and once a second, in plain numbers. rsync does not pass
@@ -11,7 +11,20 @@ use std::time::{Duration, Instant};
 pub(crate) const OPTIONS: [&str; 2] = ["--info=progress2", "--no-h"];
 
 /// Progress of a node's reconcile; `None` while none runs, or before rsync has printed any progress.
-pub type Latest = Rc<Cell<Option<Progress>>>;
+#[derive(Debug, Clone, Default)]
+pub struct Latest(Arc<Mutex<Option<Progress>>>);
+
+impl Latest {
+    /// Returns the progress.
+    pub(crate) fn get(&self) -> Option<Progress> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the progress.
+    pub(crate) fn set(&self, progress: Option<Progress>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+}
 
 /// One progress report of rsync: `BYTES PCT% RATE H:MM:SS`, and after a file also ` (xfr#FILES, to-chk=LEFT/TOTAL)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

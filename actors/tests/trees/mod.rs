@@ -63,6 +63,7 @@ impl Trees {
             marker: None,
             max_delete: None,
             reconcile_jobs: None,
+            node_threads: None,
             watch_poll: DEADLINE,
             settle: Settle::default(),
             await_names: true,

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use inosync_actors::children::Children;
@@ -26,7 +27,7 @@ const FOWNER: u32 = 3;
 const STICKY: u32 = 0o1000;
 
 /// Checks all nodes of the site. The lines of a node stay together, in the order of the configuration.
-pub async fn look(site: Rc<Site>, root: Root, version: Version, offline: bool, report: &mut Report) {
+pub async fn look(site: Arc<Site>, root: Root, version: Version, offline: bool, report: &mut Report) {
     let children = Children::default();
     let rsync =
         |node: &Node| Rsync::new(site.clone(), root.clone(), node.clone(), version, Shared::once(children.clone()));

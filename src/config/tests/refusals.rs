@@ -161,6 +161,7 @@ fn a_wrong_value_is_shown_where_it_is() {
         ("allow_empty: 1", "6:14", 1, &["`allow_empty` must be true or false"]),
         ("max_delete: -1", "6:13", 2, &["whole number from 0 to 2000000000", "entries"]),
         ("reconcile_jobs: 0", "6:17", 1, &["whole number from 1 to 64", "runs"]),
+        ("node_threads: 65", "6:15", 2, &["whole number from 0 to 64", "threads"]),
         ("marker: \"/etc/x\"", "6:9", 8, &["marker `/etc/x` is not a plain path below wpath", "by its path there"]),
         ("marker: \"../x\"", "6:9", 6, &["is not a plain path"]),
         ("marker: \"\"", "6:9", 2, &["is not a plain path"]),

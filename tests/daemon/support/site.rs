@@ -60,6 +60,9 @@ pub struct Site {
 
 // === set-up ===
 
+/// Sets the threads that serve the nodes, in all tests.
+const THREADS: &str = "INOSYNC_TEST_NODE_THREADS";
+
 impl Site {
     /// One local node, one behind sshd, one behind an rsync daemon; in the source a file `seed`. Nothing runs yet
     /// but the servers.
@@ -106,6 +109,7 @@ impl Site {
             dir,
         };
         site.mirror_at("");
+        site.forget_config();
         if let Some(config) = site.point_ssh() {
             server::ssh_client(&site.base().join("bin"), &config);
         }
@@ -169,6 +173,9 @@ impl Site {
     /// Takes back what [`Site::config`] added.
     pub fn forget_config(&mut self) {
         self.keys.clear();
+        if let Ok(threads) = std::env::var(THREADS) {
+            self.config(&format!("node_threads: {threads}"));
+        }
     }
 
     /// Lets the configuration name these nodes, of those that the site was made with.

@@ -41,6 +41,7 @@ pub(crate) fn site(extra: &str, initial_sync: InitialSync) -> Site {
         marker: None,
         max_delete: Some(5),
         reconcile_jobs: None,
+        node_threads: None,
         resync_every: None,
         verify_every: None,
         on_synced: None,

@@ -4,24 +4,26 @@
 use std::cell::Cell;
 use std::num::NonZero;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tokio::sync::Notify;
 
 /// The standbys that are at work now, of all nodes. Clones share the number.
 #[derive(Debug, Clone)]
-pub(crate) struct Crowd(Rc<Count>);
+pub(crate) struct Crowd(Arc<Count>);
 
 #[derive(Debug)]
 struct Count {
-    at_work: Cell<usize>,
+    at_work: AtomicUsize,
     processors: usize,
     eased: Notify,
 }
 
 /// One standby that is at work, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Member(Rc<Count>);
+pub(super) struct Member(Arc<Count>);
 
 impl Crowd {
     /// Nobody is at work. The processors are those that this process may use.
@@ -30,18 +32,18 @@ impl Crowd {
     }
 
     fn on(processors: usize) -> Self {
-        Crowd(Rc::new(Count { at_work: Cell::new(0), processors, eased: Notify::new() }))
+        Crowd(Arc::new(Count { at_work: AtomicUsize::new(0), processors, eased: Notify::new() }))
     }
 
     /// Counts one that begins to work.
     pub(super) fn enter(&self) -> Member {
-        self.0.at_work.set(self.0.at_work.get() + 1);
+        self.0.at_work.fetch_add(1, Ordering::AcqRel);
         Member(self.0.clone())
     }
 
     /// Tells if more are at work than there are processors.
     pub(super) fn is_dense(&self) -> bool {
-        self.0.at_work.get() > self.0.processors
+        self.0.at_work.load(Ordering::Acquire) > self.0.processors
     }
 
     /// Waits until no more are at work than there are processors.
@@ -91,9 +93,8 @@ impl NodeAtWork {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        let left = self.0.at_work.get() - 1;
-        self.0.at_work.set(left);
-        if left == self.0.processors {
+        let before = self.0.at_work.fetch_sub(1, Ordering::AcqRel);
+        if before == self.0.processors + 1 {
             self.0.eased.notify_waiters();
         }
     }

@@ -15,6 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slog::{Logger, debug};
@@ -50,7 +51,7 @@ const WORDS: usize = 1024;
 #[derive(Debug)]
 pub struct Master {
     children: Children,
-    directory: Rc<RuntimeDir>,
+    directory: Arc<RuntimeDir>,
     ssh: String,
     login: Login,
     log: Logger,
@@ -70,7 +71,7 @@ pub struct Master {
 impl Master {
     /// Starts nothing yet. `ssh` is the program with its options as for rsync's `--rsh`, divided by blanks alone: they
     /// are those of the connection and of the sessions.
-    pub fn new(children: Children, directory: Rc<RuntimeDir>, ssh: &str, login: Login, log: Logger) -> Rc<Master> {
+    pub fn new(children: Children, directory: Arc<RuntimeDir>, ssh: &str, login: Login, log: Logger) -> Rc<Master> {
         Rc::new(Master {
             children,
             directory,

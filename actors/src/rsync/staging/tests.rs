@@ -26,8 +26,8 @@ impl World {
         self.0.path().join("state/staging")
     }
 
-    fn open(&self) -> io::Result<Rc<Staging>> {
-        Staging::open(&self.base(), &self.source(""), &Logger::root(Discard, o!())).map(Rc::new)
+    fn open(&self) -> io::Result<Arc<Staging>> {
+        Staging::open(&self.base(), &self.source(""), &Logger::root(Discard, o!())).map(Arc::new)
     }
 
     fn root(&self) -> OwnedFd {
@@ -171,7 +171,7 @@ fn where_the_first_file_cannot_be_linked_none_is_and_the_log_says_it_once() {
     let world = World::new(&[]);
     let staging = world.open().unwrap();
     staging.failed(&rel("mount/f"), Errno::XDEV, true);
-    assert!(staging.is_usable() && !staging.warned.get(), "a file of another mount says nothing of the others");
+    assert!(staging.is_usable() && !staging.past().warned, "a file of another mount says nothing of the others");
     for (why, usable, warned) in [
         (Errno::NOENT, true, false),
         (Errno::LOOP, true, false),
@@ -180,9 +180,9 @@ fn where_the_first_file_cannot_be_linked_none_is_and_the_log_says_it_once() {
         (Errno::XDEV, false, true),
     ] {
         staging.failed(&rel("f"), why, false);
-        assert_eq!((staging.is_usable(), staging.warned.get()), (usable, warned), "{why}");
+        assert_eq!((staging.is_usable(), staging.past().warned), (usable, warned), "{why}");
     }
-    staging.standing.set(Standing::Works);
+    staging.past().standing = Standing::Works;
     staging.failed(&rel("f"), Errno::XDEV, false);
     assert!(staging.is_usable(), "others can be");
 }

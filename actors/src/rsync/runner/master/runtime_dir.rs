@@ -3,11 +3,11 @@
 //! Whoever can write there could offer a socket of their own, and ssh would hand its sessions to it. A socket's path is
 //! also short by nature, and ssh expands some characters in it.
 
-use std::cell::Cell;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use tempfile::TempDir;
@@ -27,7 +27,7 @@ pub struct RuntimeDir {
     dir: TempDir,
     /// The lock tells other daemons, and systemd-tmpfiles, that the directory is in use.
     _lock: File,
-    sockets: Cell<u32>,
+    sockets: AtomicU32,
 }
 
 impl RuntimeDir {
@@ -65,8 +65,8 @@ impl RuntimeDir {
 
     /// A path for a new socket, never the same twice: an ssh that ends removes its socket by name.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.sockets.set(self.sockets.get() + 1);
-        self.path().join(self.sockets.get().to_string())
+        let number = self.sockets.fetch_add(1, Ordering::Relaxed) + 1;
+        self.path().join(number.to_string())
     }
 }
 
@@ -99,7 +99,7 @@ fn make(parent: &Path) -> io::Result<RuntimeDir> {
         let mut builder = tempfile::Builder::new();
         let dir = builder.prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(parent)?;
         match lock(dir.path()) {
-            Ok(lock) => return Ok(RuntimeDir { dir, _lock: lock, sockets: Cell::new(0) }),
+            Ok(lock) => return Ok(RuntimeDir { dir, _lock: lock, sockets: AtomicU32::new(0) }),
             Err(error) => last = error,
         }
     }
