@@ -69,8 +69,17 @@ impl Children {
         }
         let child = program.start(&Surroundings { directory, within, tie: Tie::Daemon })?;
         let leader = child.pid();
-        self.list().leaders.insert(leader.as_raw_pid());
-        Ok(Group { child: Some(child), leader, children: self.clone() })
+        let mut list = self.list();
+        list.leaders.insert(leader.as_raw_pid());
+        let is_late = list.closed;
+        drop(list);
+        let group = Group { child: Some(child), leader, children: self.clone() };
+        if is_late {
+            // Another thread has ended all meanwhile, and did not see this one.
+            group.kill();
+            return Err(io::Error::other("inosync is stopping"));
+        }
+        Ok(group)
     }
 
     /// Starts a program like [`Children::start`], except that the program outlives this process and is ended by nobody.

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use slog::Logger;
+use slog::{Logger, warn};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::node_threads::NodeThreads;
@@ -123,8 +123,8 @@ struct DaemonParts {
 }
 
 impl Daemon {
-    /// Starts mirroring a site by rsync. Within an actix system, on its main thread: rsync processes end with the
-    /// thread that started them.
+    /// Starts mirroring a site by rsync. Within an actix system, on its main thread, which lives as long as the daemon: rsync
+    /// processes end with the thread that started them, this one or one of the nodes.
     ///
     /// # Errors
     /// The source is not there, or another process keeps the state of this site.
@@ -164,7 +164,10 @@ impl Daemon {
         let transports = Box::new(move |config: &ConfigSnapshot, node: &Node, slot: usize| {
             let ConfigSnapshot { site, version } = config.clone();
             shared.adapt(&site);
-            let thread = threads.of(slot, site.nodes.len(), site.node_threads);
+            let thread = threads.of(slot, site.nodes.len(), site.node_threads).unwrap_or_else(|why| {
+                warn!(shared.log, "the main thread serves a node: there can be no other thread"; "why" => %why);
+                None
+            });
             let (source, node, shared) = (source.clone(), node.clone(), shared.clone());
             TransportHandle::new(thread, move || -> Rc<dyn Transport> {
                 Rsync::new(site.clone(), source.clone(), node.clone(), version, shared.clone())

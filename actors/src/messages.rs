@@ -326,7 +326,7 @@ pub(crate) struct Mirrored {
 }
 
 /// The guard inside a SyncActor -> SupervisorActor, when the actor is gone for whatever reason.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Died {
     /// The number of the node.

@@ -282,6 +282,7 @@ impl Handler<WatchReport> for SupervisorActor {
             WatchReport::Watching { directories } => self.watching(directories, ctx),
             WatchReport::Failed(_) => {
                 self.phase = Lifecycle::Ended { then: Then::Exit };
+                self.slots.clear();
                 self.outside.end(Ending::Unwatchable);
             }
             WatchReport::RootSuperseded => self.hasten(LifecycleEvent::Superseded, ctx),

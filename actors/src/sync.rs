@@ -77,7 +77,16 @@ struct DeathNotice {
 
 impl Drop for DeathNotice {
     fn drop(&mut self) {
-        self.died.do_send(Died { slot: self.slot, panicked: std::thread::panicking() });
+        let notice = Died { slot: self.slot, panicked: std::thread::panicking() };
+        let died = self.died.clone();
+        // The runs of the actor are dropped after it, on this thread: when they are gone, the supervisor may know.
+        let is_told = Arbiter::try_current().is_some_and(|thread| {
+            let (notice, died) = (notice.clone(), died.clone());
+            thread.spawn_fn(move || died.do_send(notice))
+        });
+        if !is_told {
+            died.do_send(notice);
+        }
     }
 }
 
@@ -221,10 +230,8 @@ impl SyncActor {
 
     /// Notes the end of a run that did not fail as a whole.
     fn ended(&mut self, delivery: &Delivery, stored: StoredPart, started: Instant) {
-        let now = Instant::now();
         if delivery.tally.made_mirror {
             warn!(self.link.log, "the mirror did not exist; sending everything");
-            self.link.outbox.lock().mirror_lost(now);
         }
         self.note_unset(delivery);
         let news = self.health.ended(stored, started);
@@ -333,8 +340,12 @@ impl Handler<Obey> for SyncActor {
     type Result = ();
 
     fn handle(&mut self, Obey(wanted): Obey, ctx: &mut Self::Context) {
-        self.order = self.order.next(wanted);
+        let before = self.order;
+        self.order = before.next(wanted);
         self.link.prepare(wanted);
+        if before == WorkOrder::Pause && self.order == WorkOrder::Work && self.health.is_well() {
+            self.link.transport().wake();
+        }
         if self.order == WorkOrder::Abort { ctx.stop() } else { self.advance(ctx) }
     }
 }

@@ -241,8 +241,8 @@ impl Exec<'_> {
             rustix::io::fcntl_setfd(inherited, rustix::io::FdFlags::empty())?;
         }
         if around.tie == Tie::Daemon {
-            // The kernel sends the signal when the thread ends that started the child; that is the main thread or one of the
-            // nodes, which live as long as the daemon.
+            // The kernel sends the signal when the thread ends that started the child; that is the main thread or one of
+            // the nodes, which end after their processes.
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
             if rustix::process::getppid() != Some(self.daemon) {
                 return Err(io::ErrorKind::BrokenPipe.into());

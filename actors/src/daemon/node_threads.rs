@@ -2,6 +2,7 @@
 //! hundreds of nodes the last one would wait for all others.
 
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
@@ -22,14 +23,17 @@ pub(super) struct NodeThreads(Rc<RefCell<Vec<Arbiter>>>);
 impl NodeThreads {
     /// Returns the thread of the node of a slot in a site of so many nodes, always the same as long as that number stays;
     /// `None` is the main thread. `wanted`: the number of threads that the user wants.
-    pub(super) fn of(&self, slot: usize, nodes: usize, wanted: Option<usize>) -> Option<ArbiterHandle> {
+    ///
+    /// # Errors
+    /// When the system gives no more threads.
+    pub(super) fn of(&self, slot: usize, nodes: usize, wanted: Option<usize>) -> io::Result<Option<ArbiterHandle>> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
+        let Some(at) = slot.checked_rem(number(nodes, processors, wanted)) else { return Ok(None) };
         let mut threads = self.0.borrow_mut();
-        let number = number(nodes, processors, wanted);
-        while threads.len() < number {
-            threads.push(Arbiter::new());
+        while threads.len() <= at {
+            threads.push(Arbiter::try_new()?);
         }
-        threads.get(slot.checked_rem(number)?).map(Arbiter::handle)
+        Ok(threads.get(at).map(Arbiter::handle))
     }
 
     /// Ends them and waits until they have given up what they hold, but not for long. The processes that they started end
@@ -115,7 +119,7 @@ mod tests {
         let (threads, noted) = (node_threads.clone(), compared_on.clone());
         let transports = Box::new(move |_: &ConfigSnapshot, _: &Node, slot: usize| {
             let noted = noted.clone();
-            TransportHandle::new(threads.of(slot, 3, Some(2)), move || -> Rc<dyn Transport> {
+            TransportHandle::new(threads.of(slot, 3, Some(2)).unwrap(), move || -> Rc<dyn Transport> {
                 Rc::new(PanicsFirst { left: AtomicU32::new(2), compared_on: noted.clone() })
             })
         });
@@ -160,13 +164,13 @@ mod tests {
         let threads = NodeThreads::default();
         let name = async |slot| {
             let (tell, told) = oneshot::channel();
-            let thread = threads.of(slot, 3, Some(2)).unwrap();
+            let thread = threads.of(slot, 3, Some(2)).unwrap().unwrap();
             thread.spawn_fn(move || tell.send(thread::current().id()).unwrap());
             told.await.unwrap()
         };
         let (first, second, third) = (name(0).await, name(1).await, name(2).await);
         assert!(first != second && first == third && first == name(0).await);
-        assert!(threads.of(0, 3, None).is_none());
+        assert!(threads.of(0, 3, None).unwrap().is_none());
         threads.end().await;
     }
 }

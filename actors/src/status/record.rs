@@ -78,7 +78,7 @@ pub(crate) enum RunKind {
 }
 
 impl NodeRecord {
-    /// Reads what is recorded. Nothing else is locked meanwhile.
+    /// Reads what is recorded. Whoever holds it locks nothing else; it may be read while the outbox is locked.
     pub(crate) fn read(&self) -> MutexGuard<'_, NodeHistory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

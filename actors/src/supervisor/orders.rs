@@ -43,8 +43,12 @@ impl SupervisorActor {
                     return false;
                 }
                 info!(slot.link.log, "a reconcile may delete more than max_delete, once");
-                slot.link.transport.tell(|way| way.allow_deletions());
-                actor.into_iter().for_each(|actor| actor.do_send(TryNow));
+                let actor = actor.cloned();
+                // What is told to the actor itself may overtake what is told to the transport.
+                slot.link.transport.tell(move |way| {
+                    way.allow_deletions();
+                    actor.into_iter().for_each(|actor| actor.do_send(TryNow));
+                });
             }
         }
         true
@@ -58,9 +62,6 @@ impl SupervisorActor {
         }
         let what = if paused { "node paused: changes are collected" } else { "node resumed" };
         info!(slot.link.log, "{what}"; "pending" => slot.link.outbox.lock().len());
-        if !paused && slot.worker != Worker::None && slot.link.record.read().health.is_well() {
-            slot.link.transport.tell(|way| way.wake());
-        }
     }
 
     /// The relation of a node to the changes until a time.

@@ -112,7 +112,7 @@ impl SupervisorActor {
         let Some(slot) = self.slots.get(at) else { return };
         let before = slot.link.clone();
         let node = slot.node.clone();
-        // Before any standby of the new transports is started, so that together they keep within their number.
+        // Before any standby of the new transports is started, so that the next ones find room in the budget.
         before.transport.tell(|way| way.retire());
         let link = self.link(at, &node, before.outbox, before.record, before.heard);
         let Some(slot) = self.slots.get(at) else { return };

@@ -1,9 +1,9 @@
 //! Answers those outside the daemon: its status, a path, its life.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use actix::prelude::*;
-use tokio::sync::oneshot;
 use tokio::time::{timeout, timeout_at};
 
 use super::SupervisorActor;
@@ -20,9 +20,12 @@ use crate::status::{
     Facts, NodeService, NodeState, NodeStatus, PathAtNode, PathFailure, PathInfo, ProcessUse, ReconcileProgress,
     SourceStatus, Status, UnixTime, unix,
 };
+use crate::transport::{NodeFacts, Transport};
 
 /// The longest wait for nodes to tell what their rsync is.
 const NODES_TIME: Duration = Duration::from_secs(2);
+/// The longest wait for the thread of a node to tell what is known.
+const FACTS_TIME: Duration = Duration::from_millis(200);
 /// Directory moves, and paths that lack attributes, that are named.
 const NAMED: usize = 3;
 /// The longest wait for the watcher to answer; it may be listing a large tree.
@@ -138,15 +141,14 @@ fn failing(outbox: &PendingSet, path: &RelPath, record: &NodeRecord) -> Option<P
     Some(PathFailure { since: unix(today - ago), next, last_error })
 }
 
-/// Waits for the answers of all nodes. `None` for each that did not come in time.
-async fn answers<R>(asked: Vec<oneshot::Receiver<R>>) -> Vec<Option<R>> {
-    let until = tokio::time::Instant::now() + NODES_TIME;
-    let mut answers = Vec::with_capacity(asked.len());
-    for answer in asked {
-        // One that panicked has told nothing.
-        answers.push(timeout_at(until, answer).await.ok().and_then(Result::ok));
+/// Returns the facts about a node, which is first asked for those that are not known. It goes on answering if that takes too
+/// long.
+async fn facts(way: Rc<dyn Transport>, asks: bool) -> NodeFacts {
+    let asking = if asks { way.clone().ask() } else { None };
+    if let Some(asking) = asking {
+        let _ = timeout(NODES_TIME, actix::spawn(asking)).await;
     }
-    answers
+    way.facts()
 }
 
 impl Handler<AskStatus> for SupervisorActor {
@@ -158,21 +160,20 @@ impl Handler<AskStatus> for SupervisorActor {
             let is_well = slot.link.record.read().health.is_well();
             ask_nodes && slot.membership == Membership::Staying && is_well && !self.paused.has(&slot.node)
         };
-        let well = self.slots.iter().filter(is_meant);
-        let asked = well.map(|slot| {
-            slot.link.transport.ask(|way| async move {
-                if let Some(asking) = way.ask() {
-                    asking.await;
-                }
-            })
+        let asked = self.slots.iter().map(|slot| {
+            let asks = is_meant(&slot);
+            (slot.link.slot, slot.link.transport.ask(move |way| facts(way, asks)))
         });
         let asked: Vec<_> = asked.collect();
-        let ways: Vec<_> = self.slots.iter().map(|slot| (slot.link.slot, slot.link.transport.clone())).collect();
+        let time = if ask_nodes { NODES_TIME + FACTS_TIME } else { FACTS_TIME };
         let known = async move {
-            answers(asked).await;
-            let (slots, ways): (Vec<_>, Vec<_>) = ways.into_iter().unzip();
-            let facts = ways.iter().map(|way| way.ask(|way| async move { way.facts() })).collect();
-            slots.into_iter().zip(answers(facts).await).collect::<Vec<_>>()
+            let until = tokio::time::Instant::now() + time;
+            let mut known = Vec::with_capacity(asked.len());
+            for (at, facts) in asked {
+                // One that panicked has told nothing, and of one that is busy it is told what was known before.
+                known.push((at, timeout_at(until, facts).await.ok().and_then(Result::ok)));
+            }
+            known
         };
         let answer = known.into_actor(self).map(|known, supervisor, _| {
             for (at, facts) in known {

@@ -306,6 +306,10 @@ impl SyncActor {
         let mut failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
         failing.extend(self.try_apart(&mut outbox, apart, &delivery, now));
         compare_for_names(&self.link, &mut outbox, planned, &delivery.blamed);
+        if delivery.tally.made_mirror {
+            // Under the same lock, too: nobody is told meanwhile that the node lacks nothing.
+            outbox.mirror_lost(now);
+        }
         drop(outbox);
         self.note_room(&delivery, now);
         let delivered: Vec<_> = planned.run.listed().filter(|(path, _)| is_delivered(path)).collect();

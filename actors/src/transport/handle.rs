@@ -49,7 +49,8 @@ impl TransportHandle {
         Rc::clone(self.0.way.get_or_init(|| SendWrapper::new((self.0.make)())))
     }
 
-    /// Does something with the transport on its thread, after all that was asked for before: at once on that thread.
+    /// Does something with the transport on its thread, after all that was told or asked before: at once on that thread. What is
+    /// sent to the SyncActor may overtake it.
     pub(crate) fn tell(&self, act: impl FnOnce(Rc<dyn Transport>) + Send + 'static) {
         match &self.0.thread {
             Some(thread) if !self.is_here() => {

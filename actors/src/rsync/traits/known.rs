@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::node::Node;
 use crate::path::Escaped;
@@ -14,6 +15,9 @@ use crate::transport::traits::Traits;
 
 /// The first line. A file that begins otherwise is of another version: nothing is taken from it.
 const VERSION: &str = "inosync nodes 1";
+
+/// Held while the file is read and replaced.
+static FILE: Mutex<()> = Mutex::new(());
 
 /// Reads the traits that are known of a node; `None` if nothing is known. `state` is the file of the saved state.
 pub(crate) fn of(state: &Path, node: &Node) -> Option<Traits> {
@@ -26,6 +30,8 @@ pub(crate) fn of(state: &Path, node: &Node) -> Option<Traits> {
 /// # Errors
 /// When it cannot be written; then what was known is kept.
 pub(crate) fn keep(state: &Path, node: &Node, traits: Option<&Traits>) -> io::Result<()> {
+    // The nodes of a daemon are on several threads.
+    let _alone = FILE.lock().unwrap_or_else(PoisonError::into_inner);
     let file = beside(state);
     let mut known = read(&file);
     match traits {
