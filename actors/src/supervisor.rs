@@ -113,7 +113,7 @@ impl SupervisorActor {
     fn link(&mut self, slot: usize, node: &Node, outbox: Outbox, record: NodeRecord, heard: Heard) -> NodeLink {
         let transport = (self.transports)(&self.config, node, slot);
         let reports = heard.clone();
-        transport.tell(move |way| way.report_to(&reports));
+        transport.tell(move |transport| transport.report_to(&reports));
         let site = &self.config.site;
         NodeLink {
             slot,

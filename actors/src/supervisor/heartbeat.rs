@@ -169,7 +169,7 @@ impl SupervisorActor {
         let Some(slot) = self.slots.get(at) else { return };
         self.heartbeats.on_their_way.insert(at);
         let sent = heartbeat.clone();
-        let sending = slot.link.transport.ask(move |way| way.beat(&sent, turn)).into_actor(self);
+        let sending = slot.link.transport.ask(move |transport| transport.beat(&sent, turn)).into_actor(self);
         ctx.spawn(sending.map(move |beaten, supervisor, ctx| {
             supervisor.heartbeats.on_their_way.remove(&at);
             match beaten.ok().flatten() {

@@ -45,8 +45,8 @@ impl SupervisorActor {
                 info!(slot.link.log, "a reconcile may delete more than max_delete, once");
                 let actor = actor.cloned();
                 // What is told to the actor itself may overtake what is told to the transport.
-                slot.link.transport.tell(move |way| {
-                    way.allow_deletions();
+                slot.link.transport.tell(move |transport| {
+                    transport.allow_deletions();
                     actor.into_iter().for_each(|actor| actor.do_send(TryNow));
                 });
             }

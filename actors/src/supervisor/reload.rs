@@ -113,7 +113,7 @@ impl SupervisorActor {
         let before = slot.link.clone();
         let node = slot.node.clone();
         // Before any standby of the new transports is started, so that the next ones find room in the budget.
-        before.transport.tell(|way| way.retire());
+        before.transport.tell(|transport| transport.retire());
         let link = self.link(at, &node, before.outbox, before.record, before.heard);
         let Some(slot) = self.slots.get(at) else { return };
         // The SyncActor before may be comparing still.

@@ -143,12 +143,12 @@ fn failing(outbox: &PendingSet, path: &RelPath, record: &NodeRecord) -> Option<P
 
 /// Returns the facts about a node, which is first asked for those that are not known. It goes on answering if that takes too
 /// long.
-async fn facts(way: Rc<dyn Transport>, asks: bool) -> NodeFacts {
-    let asking = if asks { way.clone().ask() } else { None };
+async fn facts(transport: Rc<dyn Transport>, asks: bool) -> NodeFacts {
+    let asking = if asks { transport.clone().ask() } else { None };
     if let Some(asking) = asking {
         let _ = timeout(NODES_TIME, actix::spawn(asking)).await;
     }
-    way.facts()
+    transport.facts()
 }
 
 impl Handler<AskStatus> for SupervisorActor {
@@ -162,7 +162,7 @@ impl Handler<AskStatus> for SupervisorActor {
         };
         let asked = self.slots.iter().map(|slot| {
             let asks = is_meant(&slot);
-            (slot.link.slot, slot.link.transport.ask(move |way| facts(way, asks)))
+            (slot.link.slot, slot.link.transport.ask(move |transport| facts(transport, asks)))
         });
         let asked: Vec<_> = asked.collect();
         let time = if ask_nodes { NODES_TIME + FACTS_TIME } else { FACTS_TIME };

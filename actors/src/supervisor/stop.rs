@@ -108,7 +108,7 @@ impl SupervisorActor {
     fn end(&mut self, then: Then) {
         for slot in self.slots.iter() {
             // What waits for a list would take its time to end.
-            slot.link.transport.tell(|way| way.rest());
+            slot.link.transport.tell(|transport| transport.rest());
             let pending = slot.link.outbox.lock().lacking();
             if pending > 0 && then != Then::Supersede {
                 warn!(slot.link.log, "stopped with changes that the node does not have"; "pending" => pending);

@@ -55,7 +55,7 @@ pub(crate) struct NodeLink {
 }
 
 impl NodeLink {
-    /// Returns the way to the node. For its SyncActor, which is on the thread of the transport.
+    /// Returns the transport. For the node's SyncActor, which is on the thread of the transport.
     pub(super) fn transport(&self) -> Rc<dyn Transport> {
         self.transport.here()
     }

@@ -1,5 +1,5 @@
-//! The way to a node, as other threads hold it. The way itself and the node's SyncActor live on the thread of one Arbiter,
-//! so that neither needs a lock; what others want of the way is done there.
+//! The transport to a node, as other threads hold it. The transport itself and the node's SyncActor live on the thread of one
+//! Arbiter, so that neither needs a lock; what others want of the transport is done there.
 
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -20,7 +20,7 @@ struct Residence {
     thread: Option<ArbiterHandle>,
     make: Box<dyn Fn() -> Rc<dyn Transport> + Send + Sync>,
     /// Made when it is first used.
-    way: OnceLock<SendWrapper<Rc<dyn Transport>>>,
+    transport: OnceLock<SendWrapper<Rc<dyn Transport>>>,
 }
 
 /// A transport on its way to its thread, where it is dropped. If that thread has ended, it is forgotten.
@@ -32,7 +32,7 @@ impl TransportHandle {
         thread: Option<ArbiterHandle>,
         make: impl Fn() -> Rc<dyn Transport> + Send + Sync + 'static,
     ) -> Self {
-        let handle = TransportHandle(Arc::new(Residence { thread, make: Box::new(make), way: OnceLock::new() }));
+        let handle = TransportHandle(Arc::new(Residence { thread, make: Box::new(make), transport: OnceLock::new() }));
         if handle.0.thread.is_none() {
             handle.here();
         }
@@ -46,7 +46,7 @@ impl TransportHandle {
 
     /// Returns the transport. To be called on its thread only.
     pub(crate) fn here(&self) -> Rc<dyn Transport> {
-        Rc::clone(self.0.way.get_or_init(|| SendWrapper::new((self.0.make)())))
+        Rc::clone(self.0.transport.get_or_init(|| SendWrapper::new((self.0.make)())))
     }
 
     /// Does something with the transport on its thread, after all that was told or asked before: at once on that thread. What is
@@ -72,41 +72,41 @@ impl TransportHandle {
         F: Future<Output: Send> + 'static,
     {
         let (tell, told) = oneshot::channel();
-        self.tell(move |way| {
+        self.tell(move |transport| {
             actix::spawn(async move {
                 // Whoever does not listen any more need not know.
-                let _ = tell.send(act(way).await);
+                let _ = tell.send(act(transport).await);
             });
         });
         told
     }
 
     fn is_here(&self) -> bool {
-        self.0.way.get().is_some_and(SendWrapper::valid)
+        self.0.transport.get().is_some_and(SendWrapper::valid)
     }
 }
 
 impl From<Rc<dyn Transport>> for TransportHandle {
     /// A transport that stays on this thread.
-    fn from(way: Rc<dyn Transport>) -> Self {
-        let way = SendWrapper::new(way);
-        TransportHandle::new(None, move || Rc::clone(&way))
+    fn from(transport: Rc<dyn Transport>) -> Self {
+        let transport = SendWrapper::new(transport);
+        TransportHandle::new(None, move || Rc::clone(&transport))
     }
 }
 
 impl Drop for Residence {
     fn drop(&mut self) {
-        let way = Homebound(self.way.take());
+        let transport = Homebound(self.transport.take());
         if let Some(thread) = &self.thread {
-            let _ = thread.spawn_fn(move || drop(way));
+            let _ = thread.spawn_fn(move || drop(transport));
         }
     }
 }
 
 impl Drop for Homebound {
     fn drop(&mut self) {
-        if let Some(way) = self.0.take().filter(|way| !way.valid()) {
-            std::mem::forget(way);
+        if let Some(transport) = self.0.take().filter(|transport| !transport.valid()) {
+            std::mem::forget(transport);
         }
     }
 }
@@ -166,7 +166,7 @@ mod tests {
         let made = threads.clone();
         let handle = TransportHandle::new(Some(arbiter.handle()), move || Witness::made(made.clone()));
         let other = handle.clone();
-        other.ask(|way| async move { way.facts() }).await.unwrap();
+        other.ask(|transport| async move { transport.facts() }).await.unwrap();
         drop(other);
         let id = handle.ask(|_| async { thread::current().id() }).await.unwrap();
         drop(handle);
@@ -182,7 +182,7 @@ mod tests {
     async fn without_a_thread_of_its_own_all_is_done_at_once_on_this_one() {
         let threads = Threads::default();
         let handle = TransportHandle::from(Witness::made(threads.clone()));
-        handle.tell(|way| drop(way.facts()));
+        handle.tell(|transport| drop(transport.facts()));
         drop(handle);
         assert_eq!(*threads.lock().unwrap(), [thread::current().id(); 3]);
     }
