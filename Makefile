@@ -12,8 +12,8 @@ SYSCONFDIR ?= /etc
 BINARY ?= target/release/inosync
 PRINTER ?= $(BINARY)
 
-# Tests mostly wait, so two for each processor run at a time.
-RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+# Tests mostly wait, so three for each processor run at a time.
+RUST_TEST_THREADS ?= $(shell echo $$((3 * $$(nproc))))
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)

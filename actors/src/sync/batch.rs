@@ -326,10 +326,15 @@ impl SyncActor {
         let log = self.link.log.new(o!("batch" => id.number()));
         log_batch(&log, planned.run.len(), &delivery, started);
         log_failing(&log, &failing, &delivery);
+        self.tell_moves(&delivery);
+        self.ended(&delivery, stored, started);
+    }
+
+    /// Tells the supervisor of the directory moves that were mirrored.
+    fn tell_moves(&self, delivery: &Delivery) {
         for moved in delivery.moved.iter().cloned() {
             self.supervisor.mirrored.do_send(Mirrored { slot: self.link.slot, moved });
         }
-        self.ended(&delivery, stored, started);
     }
 
     /// Compares once more what the removals of a batch may have changed besides.
