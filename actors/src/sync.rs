@@ -188,6 +188,7 @@ impl SyncActor {
     }
 
     fn start(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        self.link.outbox.lock().set_far(self.link.transport().round_trip().is_some());
         if self.next_due(now).is_none_or(|at| at > now) {
             return;
         }

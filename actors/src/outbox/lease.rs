@@ -15,8 +15,6 @@ use crate::transport::rename::Origin;
 
 /// Up to so many paths are compared one by one, which is faster than to look for all that lies above a path.
 const FEW: usize = 8;
-/// The longest time for which a directory is not sent once more, as the batches of the fast lane do not end.
-const TOUCHED_UP_AT_LATEST: Duration = Duration::from_secs(5);
 
 /// Names a batch that is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,28 +63,46 @@ impl Lease {
         self.worked_at.is_none()
     }
 
+    /// Tells if it has this very path.
+    fn has(&self, path: &RelPath) -> bool {
+        self.paths.contains_key(path) || self.needed.contains(path)
+    }
+
+    /// Tells if what is below this path waits for it. Not if nothing but the times of a directory is set.
+    fn is_above(&self, path: &RelPath) -> bool {
+        self.needed.contains(path) || self.paths.get(path).is_some_and(|pending| !pending.is_times())
+    }
+
+    /// Tells if it sets the times of directories and does nothing else.
+    fn is_light(&self) -> bool {
+        self.needed.is_empty() && self.paths.values().all(Pending::is_times)
+    }
+
     /// Tells if it has something on, above or below a path. An entry that the node has under an old name may be made
     /// anew.
     fn touches(&self, path: &RelPath) -> bool {
         let Lease { paths, needed, .. } = self;
         if paths.len() + needed.len() <= FEW {
-            let mut all = paths.keys().chain(needed);
-            return all.any(|other| other == path || path.is_below(other) || other.is_below(path));
+            let is_at = |other: &RelPath| other == path || other.is_below(path);
+            return paths.iter().any(|(other, pending)| is_at(other) || !pending.is_times() && path.is_below(other))
+                || needed.iter().any(|other| is_at(other) || path.is_below(other));
         }
-        let has = |path: &RelPath| paths.contains_key(path) || needed.contains(path);
         // Everything is below the root.
         path.is_root()
-            || has(path)
-            || has(&RelPath::root())
-            || path.ancestors().any(|dir| has(&dir))
+            || self.has(path)
+            || self.is_above(&RelPath::root())
+            || path.ancestors().any(|dir| self.is_above(&dir))
             || paths.range(path.below()).next().is_some()
             || needed.range(path.below()).next().is_some()
     }
 
-    /// The directories above what it sends, with the root where something is at the top.
+    /// The directories above what it sends, with the root where something is at the top, and those of which it sets the
+    /// times while others may be at work below them.
     fn above(&self) -> BTreeSet<RelPath> {
         let sent = self.paths.keys().chain(&self.along);
-        sent.flat_map(|path| path.parent().into_iter().chain(path.ancestors().collect::<Vec<_>>())).collect()
+        let above = sent.flat_map(|path| path.parent().into_iter().chain(path.ancestors().collect::<Vec<_>>()));
+        let times = self.paths.iter().filter(|(_, pending)| pending.is_times()).map(|(dir, _)| dir.clone());
+        above.chain(times).collect()
     }
 
     /// Tells if it has more at, above or below a directory than entries that were made there.
@@ -122,11 +138,8 @@ pub(crate) struct EndedLease {
 pub(crate) struct Leases {
     leases: Vec<Lease>,
     last: u64,
-    /// Directories that are to be sent once more and wait for batches of the fast lane, each with the time until which it
-    /// waits at most.
-    touch_ups: BTreeMap<RelPath, Instant>,
-    /// `true` while batches of the fast lane go beside each other.
-    in_row: bool,
+    /// `true` if the node is behind a long line.
+    is_far: bool,
 }
 
 impl Leases {
@@ -141,7 +154,6 @@ impl Leases {
         let id = LeaseId(self.last);
         let needed = origins.values().map(|origin| origin.old.clone()).collect();
         let shared = BTreeSet::new();
-        self.touch_ups.retain(|dir, _| !paths.contains_key(dir));
         let along = BTreeSet::new();
         self.leases.push(Lease { id, lane, paths, origins, needed, along, worked_at: None, has_links: false, shared });
         id
@@ -215,9 +227,9 @@ impl Leases {
         self.leases.iter().filter_map(|lease| lease.paths.get(path))
     }
 
-    /// Tells if a batch of this lane is being worked on.
+    /// Tells if a batch of this lane is being worked on that does more than set the times of directories.
     pub(crate) fn works(&self, lane: Lane) -> bool {
-        self.working(lane) > 0
+        self.leases.iter().any(|lease| lease.works() && lease.lane == lane && !lease.is_light())
     }
 
     /// The number of batches of this lane that are being worked on.
@@ -237,31 +249,22 @@ impl Leases {
         touching().any(|lease| !lease.paths.contains_key(path)) && touching().all(|lease| lease.lane == Lane::Fast)
     }
 
-    /// The time until which a directory waits that is to be sent once more, if it waits for batches of the fast lane.
-    pub(crate) fn touch_up_at(&mut self, dir: &RelPath, now: Instant) -> Option<Instant> {
-        if !(self.in_row && self.works(Lane::Fast)) {
-            return None;
-        }
-        Some(*self.touch_ups.entry(dir.clone()).or_insert(now + TOUCHED_UP_AT_LATEST))
+    /// Tells if nothing keeps the times of a directory from being set but batches of the fast lane that are at work below
+    /// it: they end by asking for that once more.
+    pub(crate) fn is_above_work(&self, dir: &RelPath) -> bool {
+        let mut touching = self.leases.iter().filter(|lease| lease.works() && lease.touches(dir));
+        let is_above = |lease: &Lease| dir.ancestors().any(|dir| lease.is_above(&dir));
+        touching.all(|lease| lease.lane == Lane::Fast && !lease.has(dir) && !is_above(lease))
     }
 
-    /// Tells if a directory is to be sent once more, and waits until then at most.
-    pub(crate) fn is_touch_up(&self, dir: &RelPath, until: Instant) -> bool {
-        self.touch_ups.get(dir) == Some(&until)
+    /// Tells if the node is behind a long line.
+    pub(crate) fn are_far(&self) -> bool {
+        self.is_far
     }
 
-    /// The directories that need not wait any more, each with the time until which it was to wait.
-    pub(crate) fn touch_ups(&mut self) -> BTreeMap<RelPath, Instant> {
-        if self.works(Lane::Fast) {
-            return BTreeMap::new();
-        }
-        self.in_row = false;
-        std::mem::take(&mut self.touch_ups)
-    }
-
-    /// Notes that a batch of the fast lane is taken beside others.
-    pub(crate) fn goes_beside(&mut self) {
-        self.in_row = true;
+    /// Notes if the node is behind a long line.
+    pub(crate) fn set_far(&mut self, is_far: bool) {
+        self.is_far = is_far;
     }
 
     /// Notes that a batch sends symlinks.
@@ -332,8 +335,15 @@ impl Leases {
     pub(crate) fn is_sound(&self) -> bool {
         let fast = || self.leases.iter().filter(|lease| lease.works() && lease.lane == Lane::Fast);
         let meets = |lease: &Lease, other: &Lease| {
-            let mut paths = lease.paths.keys().filter(|path| !path.is_root());
-            lease.id != other.id && paths.any(|path| about(&other.paths, path).next().is_some())
+            let mut paths = lease.paths.iter().filter(|(path, _)| !path.is_root());
+            lease.id != other.id
+                && paths.any(|(path, pending)| {
+                    let is_in_place = |(other, its): (&RelPath, &Pending)| {
+                        other != path
+                            && (pending.is_times() && other.is_below(path) || its.is_times() && path.is_below(other))
+                    };
+                    about(&other.paths, path).any(|met| !is_in_place(met))
+                })
         };
         self.working(Lane::Bulk) <= 1 && !fast().any(|lease| fast().any(|other| meets(lease, other)))
     }
@@ -464,18 +474,37 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_sent_once_more_when_no_batch_of_the_fast_lane_is_worked_on() {
-        let (mut leases, now) = (Leases::default(), Instant::now());
-        assert_eq!(leases.touch_up_at(&rel("d"), now), None);
-        let id = leases.add(Lane::Fast, paths(&["d/a"]), BTreeMap::new());
-        assert_eq!(leases.touch_up_at(&rel("d"), now), None, "it goes with the next one");
-        leases.goes_beside();
-        let until = leases.touch_up_at(&rel("d"), now).unwrap();
-        let later = now + TOUCHED_UP_AT_LATEST / 2;
-        assert_eq!(leases.touch_up_at(&rel("d"), later), Some(until), "it does not wait anew each time");
-        assert!(until > now && leases.touch_ups().is_empty());
-        leases.worked(id);
-        assert_eq!((leases.touch_ups(), leases.touch_ups().len()), ([(rel("d"), until)].into(), 0));
+    fn what_is_below_a_directory_need_not_wait_until_its_times_are_set() {
+        let times = |name: &str| (rel(name), Pending::times(Age::default(), None));
+        for more in [0, FEW] {
+            let mut leases = Leases::default();
+            let others = (0..more).map(|number| times(&format!("other{number}")));
+            let id = leases.add(Lane::Fast, others.chain([times("d/e"), times("")]).collect(), BTreeMap::new());
+            for (path, waits) in
+                [("d/e", true), ("d", true), ("", true), ("d/e/a", false), ("f", false), ("d/f", false)]
+            {
+                assert_eq!(leases.blocks(&rel(path), None), waits, "{path}");
+            }
+            assert_eq!((leases.works(Lane::Fast), leases.working(Lane::Fast)), (false, 1));
+            leases.need(id, rel("d/f"));
+            assert!(leases.works(Lane::Fast) && leases.blocks(&rel("d/f/x"), None));
+        }
+    }
+
+    #[test]
+    fn the_times_of_a_directory_are_set_again_when_a_run_below_it_was_at_work_meanwhile() {
+        let mut leases = Leases::default();
+        leases.set_far(true);
+        let below = leases.add(Lane::Fast, paths(&["d/e/a"]), BTreeMap::new());
+        let times = [(rel("d"), Pending::times(Age::default(), None))].into();
+        assert!(leases.is_above_work(&rel("d")) && leases.is_above_work(&RelPath::root()));
+        assert!(!leases.is_above_work(&rel("d/e/a/x")), "it waits for what is above");
+        let id = leases.add(Lane::Fast, times, BTreeMap::new());
+        assert!(!leases.is_above_work(&rel("d")), "they are being set");
+        assert!(leases.end(id).shared.is_empty());
+        assert_eq!(leases.end(below).shared, BTreeSet::from([rel("d")]));
+        leases.add(Lane::Bulk, paths(&["d/large"]), BTreeMap::new());
+        assert!(!leases.is_above_work(&rel("d")), "that may take long");
     }
 
     #[test]

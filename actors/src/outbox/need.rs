@@ -27,6 +27,8 @@ pub(crate) enum PathNeed {
     /// The entry was removed. A path that is missing without such a report may have been moved together with a
     /// directory above it.
     Removal,
+    /// No change: the times of a directory are to be set once more, as each of two runs at once has set them as it read them.
+    Times,
 }
 
 /// The worth of equal size and time at the node as a proof of equal content. All four combinations occur.
@@ -83,10 +85,11 @@ impl PathNeed {
         match (self, newer) {
             // What came by a rename is what it was, whatever was there before.
             (_, PathNeed::Renamed) => (PathNeed::Renamed, false),
+            (_, PathNeed::Times) => (self, older.rewritten),
             // What was removed and is there again is new.
             (PathNeed::Removal, _) => (newer, true),
             (PathNeed::Renamed, PathNeed::Update) => (PathNeed::Renamed, older.rewritten),
-            (PathNeed::Update | PathNeed::Renamed, _) => (newer, older.rewritten),
+            (PathNeed::Update | PathNeed::Renamed | PathNeed::Times, _) => (newer, older.rewritten),
         }
     }
 }
@@ -148,6 +151,12 @@ impl Pending {
         Pending { need: PathNeed::Removal, ..Pending::new(Scope::Entry) }
     }
 
+    /// A directory of which the times are to be set once more, not before that time.
+    pub(crate) fn times(age: Age, not_before: Option<Instant>) -> Self {
+        let retry = Retry { not_before, ..Retry::default() };
+        Pending { need: PathNeed::Times, age, retry, ..Pending::new(Scope::Entry) }
+    }
+
     /// The same path, of which the content is new or not.
     #[must_use]
     pub(crate) fn rewritten(self, rewritten: bool) -> Self {
@@ -173,6 +182,11 @@ impl Pending {
         self.need == PathNeed::Removal
     }
 
+    /// Tells if it is a directory of which nothing but the times is to be set.
+    pub(crate) fn is_times(&self) -> bool {
+        self.need == PathNeed::Times
+    }
+
     /// Tells if the path failed again although nothing changed: it does not arrive until something is done about it.
     /// Removals are tried with what failed beside them at first, and then by themselves.
     pub(crate) fn is_failing(&self) -> bool {
@@ -191,8 +205,8 @@ impl Pending {
 
     /// Tells if it stands for a directory that was made, of which nothing else was told.
     pub(super) fn is_of_new_directory(&self) -> bool {
-        let is_update = self.scope == Scope::Entry && self.need == PathNeed::Update;
-        is_update && self.proof == Proof::default() && !self.departed && !self.holds_removals
+        let is_entry = self.scope == Scope::Entry && matches!(self.need, PathNeed::Update | PathNeed::Times);
+        is_entry && self.proof == Proof::default() && !self.departed && !self.holds_removals
     }
 
     /// Tells if the node has what its entry of equal size and time says.

@@ -4,7 +4,8 @@
 //! Over a long line rsync needs round trips until it says that its work is done: changes that have nothing to do with what is
 //! worked on need not wait for that, and go beside. Only the content of files and the attributes of directories do. As soon as
 //! something else is due that could go, no further batch is taken: so the lane gets free, and that goes alone. So it is with a
-//! directory above what is worked on, once it has waited for long.
+//! change of a directory above what is worked on. The times of a directory are set beside anything: runs below it that end
+//! later ask for that again.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -166,27 +167,23 @@ impl Readiness<'_> {
         let is_due = |path: &RelPath, pending: &Pending| self.due_beside(path, pending, now) <= now;
         let due = self.waiting.iter().filter(|(path, pending)| pending.lane == Lane::Fast && is_due(path, pending));
         let goes = |path: &RelPath, pending: &Pending| self.turn(path, pending) == Turn::Beside;
-        let mut paths = longest_waiting(due, goes, paths, bytes);
-        // A directory that goes before its time is one that waits no longer, whatever becomes of the batch.
-        for (_, pending) in &mut paths {
-            pending.retry.not_before = None;
-        }
-        paths
+        longest_waiting(due, goes, paths, bytes)
     }
 
-    /// The time at which a path is due. A directory that is to be sent once more is so as soon as nothing below it is
-    /// worked on.
+    /// The time at which a path is due. The times of a directory are to be set as soon as nothing below it is worked on.
     fn due_beside(&self, path: &RelPath, pending: &Pending, now: Instant) -> Instant {
         match self.due(pending, now) {
-            at if at > now && self.leases.is_touch_up(path, at) && self.is_free(path, pending) => now,
+            _ if pending.is_times() && pending.retry.tries == 0 && self.is_free(path, pending) => now,
             at => at,
         }
     }
 
     fn turn(&self, path: &RelPath, pending: &Pending) -> Turn {
         match self.is_free(path, pending) {
-            true if self.is_plain(path, pending) => Turn::Beside,
+            true if pending.is_times() || self.is_plain(path, pending) => Turn::Beside,
             true => Turn::Alone,
+            false if pending.is_times() && self.leases.is_above_work(path) => Turn::Beside,
+            false if pending.is_times() => Turn::Later,
             false if self.leases.starves(path) => Turn::Alone,
             false => Turn::Later,
         }

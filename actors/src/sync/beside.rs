@@ -8,8 +8,8 @@
 use std::time::{Duration, Instant};
 
 /// Batches of the fast lane that are worked on at once, one each round trip: it takes as many until one has done its work.
-/// More would leave fewer of the ten sessions that sshd allows over one connection to standbys, which take three round trips to
-/// connect.
+/// More would leave fewer of the ten sessions that sshd allows over one connection to standbys, which take four round trips to
+/// be ready.
 const MOST: usize = 4;
 
 /// The batches of the fast lane that go beside others.

@@ -92,12 +92,13 @@ pub fn plan(batch: &[(RelPath, Pending)], ground: PlanGround<'_>) -> BatchPlan {
 
 impl BatchPlan {
     /// Tells if a batch sends the content of files, the attributes of directories and nothing else: such a batch may go
-    /// beside others.
+    /// beside others. One that has the root has nothing but the times of directories.
     pub fn is_plain(&self) -> bool {
         let BatchPlan { run, paths } = self;
         let Plan { present, large, closed, .. } = &**run;
         let listed = || [present, large, closed].into_iter().flatten();
-        let lists = Plan { present: present.clone(), large: large.clone(), closed: closed.clone(), ..Plan::default() };
+        let (present, large, closed) = (present.clone(), large.clone(), closed.clone());
+        let lists = Plan { present, large, closed, root: run.root, ..Plan::default() };
         let BatchPaths { carriers, stamps, dirs, .. } = paths;
         let is_known = |path: &RelPath| stamps.contains_key(path) || dirs.contains(path);
         let sent = BatchPaths {
@@ -106,7 +107,7 @@ impl BatchPlan {
             dirs: dirs.clone(),
             ..BatchPaths::default()
         };
-        listed().next().is_some()
+        (run.root || listed().next().is_some())
             && listed().all(is_known)
             && carriers.iter().all(|(path, listed)| path == listed)
             && **run == lists
@@ -157,6 +158,10 @@ impl Planner<'_> {
             }
             self.plan.root = true;
             self.paths.carriers.insert(path.clone(), path.clone());
+            return;
+        }
+        if pending.is_times() && self.disk.look(path) != EntryOnDisk::Directory {
+            // Whatever became of it is reported by itself.
             return;
         }
         for dir in path.ancestors() {
@@ -211,7 +216,7 @@ impl Planner<'_> {
             return;
         }
         let is_new = match pending.need {
-            PathNeed::Update => pending.proof.rewritten,
+            PathNeed::Update | PathNeed::Times => pending.proof.rewritten,
             PathNeed::Renamed => pending.proof.rewritten || hint.is_none(),
             // What is there although it was removed is another file.
             PathNeed::Removal => true,

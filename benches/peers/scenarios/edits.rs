@@ -19,8 +19,9 @@ use crate::{mirror, rsync, scenarios};
 const LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks at the mirror.
 const LOOK: Duration = Duration::from_micros(50);
-/// Between two changes: a standby has to be there again.
+/// Between two changes: a standby has to be there again. Over a long line that takes round trips.
 const PAUSE: Duration = Duration::from_millis(600);
+const PAUSE_ROUND_TRIPS: u32 = 5;
 /// Bytes of a renamed file, near and over a long line.
 const RENAMED: (usize, usize) = (200_000, 20 << 20);
 
@@ -30,6 +31,7 @@ struct Series<'a> {
     /// So many of each kind in a round.
     changes: usize,
     renamed_bytes: usize,
+    pause: Duration,
     node: &'a dyn Fn(&Arena) -> String,
 }
 
@@ -104,7 +106,13 @@ pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
             continue;
         }
         // The 95th percentile of fewer is the one that waited longest for a processor.
-        let series = Series { way, changes: sizes.changes, renamed_bytes: RENAMED.0, node: &|arena| arena.node(way) };
+        let series = Series {
+            way,
+            changes: sizes.changes,
+            renamed_bytes: RENAMED.0,
+            pause: PAUSE,
+            node: &|arena| arena.node(way),
+        };
         let samples = measure(ground, sizes.rounds, &series)?;
         for (edit, samples) in samples {
             let ((p50, p95), _) = edit.aims();
@@ -126,10 +134,19 @@ pub fn run_over_lines(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Ou
         }
     };
     for round_trip in LINES {
-        line.set(Duration::from_millis(round_trip));
-        let series =
-            Series { way: Way::Ssh, changes: sizes.slow_changes, renamed_bytes: RENAMED.1, node: &Arena::distant_node };
-        let samples = measure(ground, sizes.rounds, &series)?;
+        let takes = Duration::from_millis(round_trip);
+        line.set(takes);
+        let samples = measure(
+            ground,
+            sizes.rounds,
+            &Series {
+                way: Way::Ssh,
+                changes: sizes.slow_changes,
+                renamed_bytes: RENAMED.1,
+                pause: PAUSE.max(takes * PAUSE_ROUND_TRIPS),
+                node: &Arena::distant_node,
+            },
+        )?;
         for (edit, samples) in samples {
             let work = format!("over a round trip of {round_trip} ms: a file {}, p50", edit.name());
             report.add("line", row(work, &samples, 0.5).at_most(edit.aims().1 * round_trip as f64));
@@ -148,7 +165,7 @@ fn row(work: String, samples: &BTreeMap<Who, Vec<f64>>, share: f64) -> Row {
 
 /// The milliseconds of all changes, by their kind and by who mirrored them.
 fn measure(ground: &Ground, rounds: usize, series: &Series) -> Outcome<BTreeMap<Edit, BTreeMap<Who, Vec<f64>>>> {
-    let Series { way, changes, renamed_bytes, node } = *series;
+    let Series { way, changes, renamed_bytes, pause, node } = *series;
     let mut samples: BTreeMap<Edit, BTreeMap<Who, Vec<f64>>> = BTreeMap::new();
     for round in 1..=rounds {
         for who in scenarios::present(ground, &[Who::Inosync, Who::Lsyncd(0)]) {
@@ -161,7 +178,7 @@ fn measure(ground: &Ground, rounds: usize, series: &Series) -> Outcome<BTreeMap<
             let _daemon = Contestant::start_settled(who, ground, &arena, &job, &to)?;
             for number in 0..=changes {
                 for edit in Edit::ALL {
-                    thread::sleep(PAUSE);
+                    thread::sleep(pause);
                     let latency = edit.make(number, &arena, &to)?;
                     // After the first of a kind a standby waits for the next.
                     if number > 0 {

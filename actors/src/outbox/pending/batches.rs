@@ -12,9 +12,11 @@ use crate::outbox::lease::{Batch, EndedLease, LeaseId};
 use crate::outbox::links::Behind;
 use crate::outbox::need::{Age, Pending, Scope};
 use crate::outbox::pending::PendingSet;
-use crate::outbox::retry::Retry;
 use crate::path::RelPath;
 use crate::transport::Lane;
+
+/// The longest time for which the times of a directory are not set, as the batches of the fast lane do not end.
+const TIMES_AT_LATEST: Duration = Duration::from_secs(5);
 
 impl PendingSet {
     /// Takes the next batch for a lane: paths that are due, up to `paths` of them and `bytes` of names. Not while the
@@ -31,7 +33,6 @@ impl PendingSet {
     /// Takes a batch for the fast lane beside those that are worked on.
     pub fn lease_beside(&mut self, paths: usize, bytes: usize, now: Instant) -> Batch {
         let paths = self.readiness().batch_beside(paths, bytes, now);
-        self.leases.goes_beside();
         self.take(Lane::Fast, paths)
     }
 
@@ -128,7 +129,12 @@ impl PendingSet {
     /// outcome is said later.
     pub fn worked(&mut self, id: LeaseId) {
         self.leases.worked(id);
-        self.let_touch_ups_go();
+        self.let_times_go();
+    }
+
+    /// Notes if the node is behind a long line.
+    pub fn set_far(&mut self, is_far: bool) {
+        self.leases.set_far(is_far);
     }
 
     /// Directories that exist again although they were moved away, and those that are found in the place of something
@@ -228,22 +234,26 @@ impl PendingSet {
         paths.keys().for_each(|path| self.links.forget(path, &self.waiting));
         // As old as what made it necessary.
         let age = Age::oldest(paths.values());
-        let now = Instant::now();
+        let waits = self.leases.works(Lane::Fast);
+        let not_before = waits.then(|| Instant::now() + TIMES_AT_LATEST);
         for dir in shared {
-            let retry = Retry { not_before: self.leases.touch_up_at(&dir, now), ..Retry::default() };
-            self.put_back(id, dir, Pending { age, retry, ..Pending::new(Scope::Entry) });
+            let pending = match self.leases.are_far() {
+                true => Pending::times(age, not_before),
+                // It is soon done.
+                false => Pending { age, ..Pending::new(Scope::Entry) },
+            };
+            self.put_back(id, dir, pending);
         }
-        self.let_touch_ups_go();
+        self.let_times_go();
         self.origins.keep(origins, &paths, &self.waiting, keeps);
         paths
     }
 
-    /// Lets the directories go that waited to be sent once more, if no batch of the fast lane is worked on.
-    fn let_touch_ups_go(&mut self) {
-        for (dir, until) in self.leases.touch_ups() {
-            self.waiting.change(&dir, |pending| {
-                // Something else may have become of it.
-                if pending.retry.not_before == Some(until) {
+    /// Lets the directories go of which the times are to be set, if no batch of the fast lane is worked on.
+    fn let_times_go(&mut self) {
+        if self.leases.are_far() && !self.leases.works(Lane::Fast) {
+            self.waiting.amend(|pending| {
+                if pending.is_times() && pending.retry.tries == 0 {
                     pending.retry.not_before = None;
                 }
             });

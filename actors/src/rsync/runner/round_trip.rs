@@ -6,10 +6,10 @@ use std::time::Duration;
 /// The runs that count. The shortest of them counts: it takes a long line, and not only a busy machine, to delay all.
 const RUNS: usize = 8;
 /// The least number of runs that tell something.
-const FEWEST: usize = 3;
-/// The least round trip of a long line. Over a shorter one more runs at once gained nothing: the processors at both ends, which
-/// start them, take the time.
-const LONG: Duration = Duration::from_millis(100);
+const FEWEST: usize = 2;
+/// The least round trip of a long line. Over a shorter one the processors at both ends, which start the runs, take as much of the
+/// time.
+const LONG: Duration = Duration::from_millis(40);
 
 /// The round trips of the latest runs.
 #[derive(Debug, Default)]
@@ -36,14 +36,9 @@ mod tests {
     #[test]
     fn the_shortest_of_the_latest_runs_counts() {
         let mut trips = RoundTrips::default();
-        for (first, end, expected) in [
-            (100, 250, None),
-            (110, 250, None),
-            (120, 250, Some(100)),
-            (250, 101, Some(100)),
-            (130, 99, None),
-            (100, 250, None),
-        ] {
+        for (first, end, expected) in
+            [(40, 250, None), (50, 250, Some(40)), (250, 41, Some(40)), (130, 39, None), (100, 250, None)]
+        {
             trips.heard(Duration::from_millis(first), Duration::from_millis(end));
             assert_eq!(trips.of_long_line(), expected.map(Duration::from_millis), "{first} {end}");
         }

@@ -24,13 +24,14 @@ const DEMAND: Duration = Duration::from_secs(600);
 /// Most standbys of one recipe, and of all, at one node. sshd allows 10 sessions over one connection (sshd_config(5),
 /// MaxSessions), and those that were fed need theirs until they end.
 const MOST: usize = 4;
-const MOST_IN_ALL: usize = 6;
+const MOST_IN_ALL: usize = 7;
 /// Standbys of one node that connect at a time: more would come later, and all together.
 const MOST_CONNECTING: usize = 2;
 /// The same over a long line, where it is the line that takes the time.
-const MOST_CONNECTING_FAR: usize = 4;
-/// Standbys that a long line is to have for what is sent.
-const FAR: usize = 4;
+const MOST_CONNECTING_FAR: usize = FAR;
+/// Standbys that a long line is to have for what is sent. One is taken each round trip, and takes four to be ready: for the session,
+/// for rsync's start, for its greeting, and for the checksum that both agree on.
+const FAR: usize = 5;
 /// One that takes longer to connect is not waited for.
 pub(crate) const CONNECTS: Duration = Duration::from_secs(10);
 /// `--timeout` of a standby: it sends keep-alives every half of it, which an rsync daemon with a shorter `timeout` of
@@ -109,9 +110,12 @@ impl Standbys {
 
     /// Notes if the node is behind a long line. There several runs go beside each other, and each needs one.
     pub(crate) fn set_line(&mut self, is_long: bool, now: Instant) {
+        let was_long = self.most_connecting == MOST_CONNECTING_FAR;
         self.most_connecting = if is_long { MOST_CONNECTING_FAR } else { MOST_CONNECTING };
         if is_long {
             self.want(self.always, FAR, now);
+        } else if let Some(demand) = self.demand.get_mut(&self.always).filter(|_| was_long) {
+            demand.depth = demand.depth.min(1);
         }
     }
 
@@ -387,6 +391,16 @@ mod tests {
     }
 
     #[test]
+    fn a_long_line_has_one_for_each_round_trip_that_one_takes_and_one_more_until_it_is_short() {
+        let (mut standbys, now) = (Standbys::new(Present, &Budget::new(9)), Instant::now());
+        standbys.set_line(true, now);
+        assert_eq!(fill(&mut standbys, now).len(), FAR);
+        standbys.set_line(false, now);
+        while standbys.take(Present, false, now).is_some() {}
+        assert_eq!(fill(&mut standbys, now).len(), 1);
+    }
+
+    #[test]
     fn one_of_each_recipe_comes_before_more_of_any() {
         let (mut standbys, now) = (Standbys::new(Present, &Budget::new(9)), Instant::now());
         standbys.want(Present, MOST, now);
@@ -399,7 +413,7 @@ mod tests {
             std::mem::forget(asked);
             standbys.connected(id);
         }
-        assert_eq!(started, [Present, Recipe::Large, Recipe::Link, Missing, Present, Recipe::Link]);
+        assert_eq!(started, [Present, Recipe::Large, Recipe::Link, Missing, Present, Recipe::Link, Present]);
     }
 
     #[test]
