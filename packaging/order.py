@@ -3,7 +3,7 @@
 
     order.py [BINARY]
 
-BINARY is the static one of this machine with its symbols; without it, it is built, in target/order. A daemon with three nodes
+BINARY is the static one of this machine with its symbols; without it, it is built by `make deb`. A daemon with three nodes
 (local, ssh, rsync daemon) runs twice with a breakpoint on each function: a first start, then changes of all kinds; and a restart.
 What ran in both until it was at rest comes first in the list. It needs Linux on x86-64, rsync, sshd, and nm of the binutils; nothing is
 installed.
@@ -256,17 +256,9 @@ def measure(binary, functions, work):
 
 
 def build():
-    """Builds the binary as packaging/dist.sh does, with symbols."""
-    target = ROOT / "target" / "order"
-    settings = {
-        "CARGO_PROFILE_RELEASE_STRIP": "false",
-        "CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER": "rust-lld",
-        "RUSTFLAGS": "-C symbol-mangling-version=v0",
-        "CARGO_TARGET_DIR": str(target),
-    }
-    cargo = os.environ.get("CARGO", "cargo")
-    subprocess.run([cargo, "build", "--release", "--locked", "--target", TARGET], cwd=ROOT, env=os.environ | settings, check=True)
-    return target / TARGET / "release" / "inosync"
+    """Builds the binary of a package, which has its symbols: built in another way, other copies of functions are used."""
+    subprocess.run(["make", "deb"], cwd=ROOT, check=True)
+    return ROOT / "target" / TARGET / "release" / "inosync"
 
 
 def symbols(binary):
