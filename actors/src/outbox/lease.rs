@@ -335,15 +335,9 @@ impl Leases {
     pub(crate) fn is_sound(&self) -> bool {
         let fast = || self.leases.iter().filter(|lease| lease.works() && lease.lane == Lane::Fast);
         let meets = |lease: &Lease, other: &Lease| {
-            let mut paths = lease.paths.iter().filter(|(path, _)| !path.is_root());
-            lease.id != other.id
-                && paths.any(|(path, pending)| {
-                    let is_in_place = |(other, its): (&RelPath, &Pending)| {
-                        other != path
-                            && (pending.is_times() && other.is_below(path) || its.is_times() && path.is_below(other))
-                    };
-                    about(&other.paths, path).any(|met| !is_in_place(met))
-                })
+            let paths = lease.paths.iter().filter(|(path, pending)| !path.is_root() && !pending.is_times());
+            let mut met = paths.flat_map(|(path, _)| about(&other.paths, path).map(move |met| (path, met)));
+            lease.id != other.id && met.any(|(path, (at, its))| !its.is_times() || at == path || at.is_below(path))
         };
         self.working(Lane::Bulk) <= 1 && !fast().any(|lease| fast().any(|other| meets(lease, other)))
     }
