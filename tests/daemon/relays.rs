@@ -13,6 +13,8 @@ const MIB: u64 = 1 << 20;
 /// The file that arrives, and the time that it takes at least: long enough to be held up on the way.
 const SIZE: u64 = 4 * MIB;
 const KIB_PER_SECOND: u64 = 2048;
+/// The directory in which rsync keeps what of a file has arrived, where it is told to.
+const PARTS: &str = ".rsync-partial";
 
 /// A site whose node has the seed, at rest, and the wire to the node.
 fn site() -> (Site, Wire) {
@@ -49,13 +51,15 @@ impl Arrival {
         loop {
             let mut arrival = Arrival::run(site, options);
             let begun = wait::until(|| temporary(&site.source()).into_iter().find(is_large));
-            if !ends_in_a_word(&begun.expect("rsync writes no file of a temporary name")) {
+            let begun = begun.expect("rsync writes no file of a temporary name");
+            if !ends_in_a_word(&begun) {
                 arrival.tell(Signal::STOP);
                 return arrival;
             }
-            // It removes what it has written.
-            arrival.tell(Signal::TERM);
+            // Not by a signal that it hears: it may keep what has arrived, and the next one would go on in that.
+            arrival.tell(Signal::KILL);
             arrival.0.wait().unwrap();
+            fs::remove_file(begun).unwrap();
         }
     }
 
@@ -146,17 +150,18 @@ fn a_file_whose_update_is_delayed_is_sent_once_and_whole() {
 fn a_file_that_is_kept_in_part_is_sent_once_and_whole() {
     let (site, wire) = site();
     make_upstream(&site, "file");
-    let mut arrival = Arrival::begin(&site, &["--partial-dir=.rsync-partial"]);
+    let keeps_parts = format!("--partial-dir={PARTS}");
+    let mut arrival = Arrival::begin(&site, &[&keeps_parts]);
     arrival.tell(Signal::CONT);
     signal(arrival.0.id(), Signal::TERM);
     assert!(!arrival.0.wait().unwrap().success());
-    let is_kept = wait::until(|| site.at(".rsync-partial/file").exists().then_some(()));
+    let is_kept = wait::until(|| site.at(PARTS).join("file").exists().then_some(()));
     assert!(is_kept.is_some(), "rsync keeps no part");
     expect_left_alone(&site, Rsyncd);
-    assert!(!site.mirror(Rsyncd).join(".rsync-partial").exists());
+    assert!(!site.mirror(Rsyncd).join(PARTS).exists());
     let before = wire.bytes();
     // rsync goes on in the part that it kept.
-    Arrival::run(&site, &["--partial-dir=.rsync-partial"]).end();
+    Arrival::run(&site, &[&keeps_parts]).end();
     site.expect_rest(&wire);
     let cost = wire.bytes() - before;
     assert!((SIZE..SIZE * 101 / 100 + 32 * 1024).contains(&cost), "{cost} bytes");

@@ -187,6 +187,11 @@ impl Pending {
         self.need == PathNeed::Times
     }
 
+    /// Tells if it is such a directory that was not tried: it waits for nothing but its turn.
+    pub(crate) fn is_untried_times(&self) -> bool {
+        self.is_times() && self.retry.tries == 0
+    }
+
     /// Tells if the path failed again although nothing changed: it does not arrive until something is done about it.
     /// Removals are tried with what failed beside them at first, and then by themselves.
     pub(crate) fn is_failing(&self) -> bool {

@@ -173,7 +173,7 @@ impl Readiness<'_> {
     /// The time at which a path is due. The times of a directory are to be set as soon as nothing below it is worked on.
     fn due_beside(&self, path: &RelPath, pending: &Pending, now: Instant) -> Instant {
         match self.due(pending, now) {
-            _ if pending.is_times() && pending.retry.tries == 0 && self.is_free(path, pending) => now,
+            _ if pending.is_untried_times() && self.is_free(path, pending) => now,
             at => at,
         }
     }

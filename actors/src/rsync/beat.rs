@@ -10,6 +10,7 @@ use slog::debug;
 use tempfile::TempDir;
 
 use super::runner::Runner;
+use super::runner::process::Input;
 use super::target::Target;
 use crate::heartbeat::{Heartbeat, NAME};
 use crate::rsync::recipe::Recipe;
@@ -57,7 +58,7 @@ async fn send_heartbeat(
     let patience = runner.patience(Recipe::Present, process.carrier());
     let list = [b"/", NAME.as_bytes(), b"\0"].concat();
     let share = runner.speed.small();
-    let finished = runner.finish(process, &list, &Claims::ANY, (patience, share), &mut ears).await?;
+    let finished = runner.finish(process, Input::of(&list), &Claims::ANY, (patience, share), &mut ears).await?;
     failure::of(&finished).map_or(Ok(()), Err)?;
     Ok(if is_taken { Beaten::Taken } else { Beaten::Gone })
 }

@@ -28,7 +28,7 @@ use crate::rsync::report::complaint;
 use crate::rsync::report::output::{Line, difference};
 use crate::rsync::runner::Runner;
 use crate::rsync::runner::greeting::Greeting;
-use crate::rsync::runner::process::{Finished, PATIENCE, Patience};
+use crate::rsync::runner::process::{Finished, Input, PATIENCE, Patience};
 use crate::rsync::runner::run_order::{Ears, Order, Work};
 use crate::site::version::Version;
 use crate::transport::failure::{Cause, Failure};
@@ -197,7 +197,7 @@ impl Examiner {
             .runner
             .finish(
                 process,
-                &invocation.list,
+                Input::of(&invocation.list),
                 &Claims::ANY,
                 (Patience::of(PATIENCE), self.runner.speed.small()),
                 &mut ears,

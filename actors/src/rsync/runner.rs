@@ -9,6 +9,7 @@
 //!
 //! Each layer returns how rsync ended; what that means is read by `report`.
 
+pub(super) mod above;
 pub(super) mod budget;
 pub mod confine;
 pub(super) mod connection;
@@ -42,7 +43,7 @@ use self::greeting::Greeting;
 use self::listener::RunListener;
 use self::master::Master;
 use self::overrun::SendPhase;
-use self::process::{Code, Finished, Patience, Process};
+use self::process::{Code, Finished, Input, Patience, Process};
 use self::reading::reading_time;
 use self::round_trip::RoundTrips;
 use self::run_order::{Ears, Order, Work};
@@ -223,7 +224,9 @@ impl Runner {
         }
         let claims = Claims::of(order.recipe, &list);
         let run = async {
-            let finished = self.finish(process, &list, &claims, (STANDBY_PATIENCE, share), ears).await;
+            let finished = self
+                .finish(process, Input::of(&list).below(order.above), &claims, (STANDBY_PATIENCE, share), ears)
+                .await;
             drop(ears.at_work.take());
             finished
         };
@@ -321,14 +324,15 @@ impl Runner {
         if let Some(nice) = order.nice(self.target.site.priority, &list) {
             process.yield_to_others(nice);
         }
-        self.finish(process, &list, &Claims::of(order.recipe, &list), (patience, share), ears).await
+        let input = Input::of(&list).below(order.above);
+        self.finish(process, input, &Claims::of(order.recipe, &list), (patience, share), ears).await
     }
 
     /// Feeds a process its list and reads it to its end.
     pub(super) async fn finish(
         self: &Rc<Self>,
         process: Process,
-        list: &[u8],
+        input: Input<'_>,
         claims: &Claims<'_>,
         (patience, share): (Patience, Share),
         ears: &mut Ears<'_>,
@@ -371,7 +375,7 @@ impl Runner {
             bearing
         };
         let finished = tokio::select! {
-            finished = process.finish(list, patience, line, worked) => finished,
+            finished = process.finish(input, patience, line, worked) => finished,
             never = end => match never {},
         };
         ears.worked = to_tell.take();

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::shell;
-use crate::support::{Local, Node, Rsyncd, Site, Ssh, tree};
+use crate::support::{Local, Node, Rsyncd, Site, Ssh, program, tree, wait};
 
 /// Where the planted symlink leads.
 #[derive(Clone, Copy)]
@@ -28,7 +28,10 @@ fn read(dir: &Path) -> tree::Tree {
 
 impl Planted {
     fn new(node: Node, to: To) -> Self {
-        let mut site = Site::on(&[node]);
+        Planted::at(Site::on(&[node]), node, to)
+    }
+
+    fn at(mut site: Site, node: Node, to: To) -> Self {
         // The second start is to compare everything.
         site.config("state_dir: \"\"");
         if node == Rsyncd {
@@ -42,6 +45,8 @@ impl Planted {
             shell(&site, "cp -a d victim");
         }
         site.start_mirrored();
+        // What was written just before the start is sent once more.
+        site.settle();
         let mirror = site.mirror(node);
         let (victim, target) = match to {
             To::Outside => (site.beside("victim"), site.beside("victim")),
@@ -61,7 +66,10 @@ impl Planted {
     #[track_caller]
     fn expect_untouched(&self) {
         self.site.settle();
-        assert!(read(&self.victim) == self.before, "{:?} is now {:?}", self.before, read(&self.victim));
+        let after = read(&self.victim);
+        if after != self.before {
+            self.site.fail(&format!("{:?} is now {after:?}", self.before));
+        }
     }
 
     #[track_caller]
@@ -108,6 +116,42 @@ fn a_planted_symlink_does_not_redirect_what_is_deleted() {
 #[test]
 fn a_planted_symlink_does_not_redirect_the_removal_of_its_directory() {
     redirects_nothing(|site| site.remove("d"));
+}
+
+/// An rsync that loses the directory `d` of the source when it has got the list of a removal, and before it looks at that: once,
+/// after `lose` is there.
+fn loses_the_directory(site: &mut Site) {
+    let (path, lose) = (site.beside("rsync"), site.beside("lose"));
+    let script = format!(
+        "#!/bin/bash\n\
+         case \"$*\" in *--dry-run*) ;; *--delete-missing-args*)\n\
+         until read -t 0; do sleep 0.01; done\n\
+         if [ -e {lose} ]; then rm -r {source}/d && mv {lose} {lose}.done; fi;; esac\n\
+         exec rsync \"$@\"\n",
+        lose = lose.display(),
+        source = site.source().display()
+    );
+    program(&path, &script);
+    site.config(&format!("rsync: {path:?}"));
+    // A confined one may change nothing in the source.
+    site.config("confine: false");
+}
+
+#[test]
+fn a_planted_symlink_does_not_redirect_a_removal_whose_directory_goes_before_rsync_looks() {
+    for node in [Local, Ssh, Rsyncd] {
+        for to in [To::Outside, To::Inside] {
+            let mut site = Site::on(&[node]);
+            loses_the_directory(&mut site);
+            let planted = Planted::at(site, node, to);
+            fs::write(planted.site.beside("lose"), "").unwrap();
+            planted.site.remove("d/file");
+            let is_lost = wait::until(|| planted.site.beside("lose.done").exists().then_some(()));
+            assert!(is_lost.is_some(), "{}", planted.site.log_lines().join("\n"));
+            planted.site.expect_gone("d");
+            planted.expect_repaired();
+        }
+    }
 }
 
 #[test]

@@ -253,7 +253,7 @@ impl PendingSet {
     fn let_times_go(&mut self) {
         if self.leases.are_far() && !self.leases.works(Lane::Fast) {
             self.waiting.amend(|pending| {
-                if pending.is_times() && pending.retry.tries == 0 {
+                if pending.is_untried_times() {
                     pending.retry.not_before = None;
                 }
             });

@@ -336,7 +336,7 @@ impl PendingSet {
             let due = ready.due(pending, now);
             let waits_for_links = || removes(pending) && self.leases.has_links_at_work();
             pending.is_seen_until(at)
-                && (due <= soon || pending.is_times())
+                && (due <= soon || pending.is_untried_times())
                 && (ready.is_free(path, pending) || ready.waits_for_leases(path, pending) || waits_for_links())
         })
     }

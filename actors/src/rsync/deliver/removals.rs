@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slog::{debug, warn};
@@ -15,6 +16,7 @@ use crate::root::reach::Reach;
 use crate::rsync::learned::{Deletions, Warning};
 use crate::rsync::recipe::{self, Recipe};
 use crate::rsync::report::complaint::Complaint;
+use crate::rsync::runner::above::Above;
 use crate::rsync::runner::process::{Code, Finished};
 use crate::rsync::runner::run_order::{Order, Work};
 use crate::rsync::verify::apart;
@@ -59,7 +61,7 @@ impl Deliverer {
         lane: Lane,
         worked: Worked,
     ) -> Result<Delivery, Failure> {
-        let (missing, spared) = self.still_missing(&plan).await?;
+        let (missing, spared, above) = self.still_missing(&plan).await?;
         if missing.is_empty() {
             // An empty list would send nothing.
             let delivery = match plan.root {
@@ -68,7 +70,7 @@ impl Deliverer {
             };
             return Ok(Delivery { spared, ..delivery });
         }
-        let mut delivery = self.delete_listed(&missing, &plan, lane, worked).await?;
+        let mut delivery = self.delete_listed((&missing, &above), &plan, lane, worked).await?;
         delivery.removed.extend(missing);
         delivery.spared.extend(spared);
         Ok(delivery)
@@ -76,16 +78,21 @@ impl Deliverer {
 
     /// Splits the removals of a plan: the entries that are missing at this moment, and those that are there again since
     /// the plan was made. The latter are changes of their own, and may be renamed from elsewhere: the run would send
-    /// all of them.
-    async fn still_missing(&self, plan: &Plan) -> Result<(BTreeSet<RelPath>, BTreeSet<RelPath>), Failure> {
+    /// all of them. With the directories above the former, as they were before.
+    async fn still_missing(&self, plan: &Plan) -> Result<(BTreeSet<RelPath>, BTreeSet<RelPath>, Arc<Above>), Failure> {
         let reach = self.target.root.reach().clone();
         let missing = plan.missing.clone();
-        apart(move || missing.into_iter().partition(|path| reach.look(path).is_err())).await
+        apart(move || {
+            let above = Arc::new(Above::of(&reach, &missing));
+            let (missing, spared) = missing.into_iter().partition(|path| reach.look(path).is_err());
+            (missing, spared, above)
+        })
+        .await
     }
 
     async fn delete_listed(
         self: &Rc<Self>,
-        missing: &BTreeSet<RelPath>,
+        (missing, above): (&BTreeSet<RelPath>, &Arc<Above>),
         plan: &Plan,
         lane: Lane,
         worked: Worked,
@@ -94,7 +101,12 @@ impl Deliverer {
             // Once: what is to be deleted need not wait for the second answer about names.
             self.examiner.probe(&BTreeSet::new()).await?;
         }
-        let of = |recipe| Order { lane: Some(lane), removes: true, ..Order::of(recipe) };
+        let of = |recipe| Order { lane: Some(lane), above: Some(above), removes: true, ..Order::of(recipe) };
+        let untouched = |failure| Delivery {
+            blamed: Blame::Paths(missing.iter().cloned().collect()),
+            failure: Some(Failure { cause: Cause::Vanished, ..failure }),
+            ..Delivery::default()
+        };
         let root = plan.root || missing.iter().any(is_top);
         if self.target.learned.borrow().deletions() != Deletions::Protocol29 {
             let list = recipe::entries(missing, root);
@@ -102,6 +114,7 @@ impl Deliverer {
                 Err(failure) if failure.cause == Cause::RejectsMissing => {
                     self.target.learned.borrow_mut().takes_deletions(Deletions::Protocol29)
                 }
+                Err(failure) if failure.cause == Cause::Vanished => return Ok(untouched(failure)),
                 other => return other,
             }
         }
@@ -110,11 +123,7 @@ impl Deliverer {
         let order = Order { work: Work::List(&list), ..of(Recipe::Deletions29) };
         let mut delivery = match self.listed(order, plan, None).await {
             // One of them exists again, and such a receiver then takes none: the rest of the batch is done all the same.
-            Err(failure) if failure.cause == Cause::RejectsMissing => Delivery {
-                blamed: Blame::Paths(missing.iter().cloned().collect()),
-                failure: Some(Failure { cause: Cause::Vanished, ..failure }),
-                ..Delivery::default()
-            },
+            Err(failure) if matches!(failure.cause, Cause::RejectsMissing | Cause::Vanished) => untouched(failure),
             other => other?,
         };
         // That recipe leaves the times of the directories as the deletions made them.
@@ -123,7 +132,8 @@ impl Deliverer {
             true => (Recipe::Root, Vec::new()),
             false => (Recipe::Present, recipe::entries(&parents, root)),
         };
-        delivery.add(self.listed(Order { work: Work::List(&list), ..of(recipe) }, plan, None).await?);
+        let order = Order { work: Work::List(&list), above: None, ..of(recipe) };
+        delivery.add(self.listed(order, plan, None).await?);
         Ok(delivery)
     }
 

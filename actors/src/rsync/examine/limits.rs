@@ -8,7 +8,7 @@ use super::probe::Visit;
 use crate::root::reach::Reach;
 use crate::rsync::recipe::{self, Context, Invocation, Recipe};
 use crate::rsync::report::claims::Claims;
-use crate::rsync::runner::process::{PATIENCE, Patience};
+use crate::rsync::runner::process::{Input, PATIENCE, Patience};
 use crate::rsync::runner::run_order::Ears;
 use crate::rsync::traits::{NodeLooks, SampleSeen, differs};
 use crate::transport::failure::Failure;
@@ -37,7 +37,7 @@ impl Visit<'_> {
             .runner
             .finish(
                 process,
-                &list,
+                Input::of(&list),
                 &Claims::ANY,
                 (Patience::of(PATIENCE), self.examiner.runner.speed.small()),
                 &mut ears,

@@ -20,7 +20,7 @@ use crate::root::reach::Reach;
 use crate::rsync::recipe::{self, Invocation};
 use crate::rsync::report::claims::Claims;
 use crate::rsync::report::output::unescape;
-use crate::rsync::runner::process::{PATIENCE, Patience};
+use crate::rsync::runner::process::{Input, PATIENCE, Patience};
 use crate::rsync::runner::run_order::Ears;
 use crate::transport::failure::Failure;
 
@@ -59,7 +59,7 @@ impl Examiner {
         self.runner
             .finish(
                 process,
-                &invocation.list,
+                Input::of(&invocation.list),
                 &Claims::ANY,
                 (Patience::of(PATIENCE), self.runner.speed.small()),
                 &mut ears,

@@ -24,7 +24,7 @@ use crate::rsync::report::claims::Claims;
 use crate::rsync::report::output;
 use crate::rsync::report::output::Line;
 use crate::rsync::runner::connection::{HANG_UP, HANG_UPS};
-use crate::rsync::runner::process::{PATIENCE, Patience};
+use crate::rsync::runner::process::{Input, PATIENCE, Patience};
 use crate::rsync::runner::run_order::Ears;
 use crate::site::Site;
 use crate::site::version::Version;
@@ -121,7 +121,7 @@ impl Examiner {
         self.runner
             .finish(
                 process,
-                &invocation.list,
+                Input::of(&invocation.list),
                 &Claims::ANY,
                 (Patience::of(PATIENCE), self.runner.speed.small()),
                 &mut ears,
@@ -144,7 +144,13 @@ impl Examiner {
         let process = self.runner.process(self.target.source()?, &arguments).await?;
         let finished = self
             .runner
-            .finish(process, &list, &Claims::ANY, (Patience::of(PATIENCE), self.runner.speed.small()), &mut ears)
+            .finish(
+                process,
+                Input::of(&list),
+                &Claims::ANY,
+                (Patience::of(PATIENCE), self.runner.speed.small()),
+                &mut ears,
+            )
             .await?;
         match failure::of(&finished) {
             // The node's rsync is too old to count them.

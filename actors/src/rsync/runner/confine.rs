@@ -36,7 +36,7 @@ use crate::root::reach::look::{Found, Look, Place};
 use crate::root::reach::named::{Make, NamedFile};
 use crate::rsync::recipe::Invocation;
 use crate::rsync::report::claims::Bearing;
-use crate::rsync::runner::process::{Code, Patience, Process};
+use crate::rsync::runner::process::{Code, Input, Patience, Process};
 use crate::rsync::runner::shell::Door;
 use crate::site::Site;
 
@@ -126,7 +126,7 @@ async fn tells_version(site: &Site) -> io::Result<Code> {
     let Invocation { arguments, list } = Invocation { arguments: vec!["--version".into()], list: Vec::new() };
     let process = Process::start(&Children::default(), &site.rsync, None, &arguments, Some(bounds))?;
     Ok(process
-        .finish(&list, Patience::of(crate::rsync::runner::process::PATIENCE), |_| Bearing::Nothing, || ())
+        .finish(Input::of(&list), Patience::of(crate::rsync::runner::process::PATIENCE), |_| Bearing::Nothing, || ())
         .await?
         .code)
 }

@@ -12,7 +12,7 @@ use crate::rsync::recipe::Recipe;
 use crate::rsync::report::claims::Claims;
 use crate::rsync::runner::Runner;
 use crate::rsync::runner::confine::{Bounds, FailedPlace};
-use crate::rsync::runner::process::{Finished, Process};
+use crate::rsync::runner::process::{Finished, Input, Process};
 use crate::rsync::runner::run_order::{Ears, Order};
 use crate::rsync::staging::{self, Staging};
 use crate::transport::failure::{Cause, Failure};
@@ -64,8 +64,9 @@ impl Runner {
         let process = self.process_at_large(self.target.source()?, &invocation.arguments)?;
         let mut ears = Ears::to(&mut *ears.line);
         let patience = self.patience(Recipe::Root, None);
-        let finished =
-            self.finish(process, &invocation.list, &Claims::ANY, (patience, self.speed.small()), &mut ears).await?;
+        let finished = self
+            .finish(process, Input::of(&invocation.list), &Claims::ANY, (patience, self.speed.small()), &mut ears)
+            .await?;
         Ok(failure::of(&finished).map(|_| finished))
     }
 

@@ -2,6 +2,7 @@
 //! others.
 
 mod heard;
+mod input;
 mod lines;
 mod pipe_reader;
 mod tcp;
@@ -17,11 +18,11 @@ use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStdin;
 
 pub(crate) use self::heard::MORE_ATTRIBUTES;
 use self::heard::{ErrorOutput, Talk, listen};
+pub(crate) use self::input::Input;
 use self::lines::{Lines, Text};
 use self::pipe_reader::PipeReader;
 use self::watch::{Life, Reply, Stall, Subject, stalled};
@@ -128,7 +129,7 @@ pub(crate) async fn run(
         line(text);
         Bearing::Nothing
     };
-    process.finish(&invocation.list, Patience::of(PATIENCE), line, || ()).await
+    process.finish(Input::of(&invocation.list), Patience::of(PATIENCE), line, || ()).await
 }
 
 impl Process {
@@ -265,7 +266,7 @@ impl Process {
     /// When it cannot be waited for.
     pub(crate) async fn finish(
         mut self,
-        list: &[u8],
+        input: Input<'_>,
         patience: Patience,
         line: impl FnMut(&[u8]) -> Bearing,
         worked: impl FnOnce(),
@@ -281,7 +282,7 @@ impl Process {
         let reply = || Reply::of(greeting.get().is_some(), spoke_of_entry.get());
         let shell = Rc::clone(&self.shell);
         let read = self.greeted.and_then(|greeted| greeted.read);
-        let subject = Subject { process: self.group.id(), carrier: self.carrier, read, list: list.len() };
+        let subject = Subject { process: self.group.id(), carrier: self.carrier, read, list: input.len() };
         let mut output = RunOutput { line, worked: Some(worked), greeting: &greeting, greets: self.greets };
         let line = |text: &[u8]| {
             let bearing = output.hear(text, || is_heard() && said.is_empty());
@@ -292,12 +293,12 @@ impl Process {
         let lines = listen(self.stdout.take().map(|stdout| stdout.ended_by(b"\n\r")), line, &talk);
         let stderr = self.stderr.take().map(|stderr| Lines::of(stderr, b"\n"));
         let complaints = listen(stderr, |line| said.hear(line), &talk);
-        let feed = feed(&mut self.stdin, list);
         let (hangs, status) = {
-            let pipes = async { tokio::join!(complaints, lines, feed) };
+            let pipes = async { tokio::join!(complaints, lines) };
             tokio::pin!(pipes);
             let (hangs, status) = tokio::select! {
                 _ = &mut pipes => (None, None),
+                stall = input.feed(&mut self.stdin) => (Some(stall), None),
                 stall = stalled(subject, patience, reply, || shell.get()) => (Some(stall), None),
                 () = talk.is_too_much() => (Some(Stall::Talkative), None),
                 status = self.group.wait() => {
@@ -322,15 +323,6 @@ impl Process {
         }
         Ok(finished)
     }
-}
-
-/// Writes the list, and ends the input: its end is the end of the list.
-async fn feed(stdin: &mut Option<ChildStdin>, list: &[u8]) {
-    if let Some(open) = stdin {
-        // EPIPE: rsync ended early; its code tells why.
-        let _ = open.write_all(list).await;
-    }
-    stdin.take();
 }
 
 /// The standard output of a run: the greeting, the end of the work, and the lines for the caller.
@@ -403,7 +395,7 @@ mod tests {
             Bearing::Nothing
         };
         let patience = Patience::of(PATIENCE).talk_within(4 * lines::LONGEST as u64);
-        (process.finish(b"", patience, line, || ()).await.unwrap(), heard)
+        (process.finish(Input::of(b""), patience, line, || ()).await.unwrap(), heard)
     }
 
     #[tokio::test]

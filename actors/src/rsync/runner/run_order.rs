@@ -4,12 +4,14 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use crate::path::RelPath;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::report::output::{self, Line};
+use crate::rsync::runner::above::Above;
 use crate::rsync::staging::Twins;
 use crate::site::Priority;
 use crate::transport::rename::Relocation;
@@ -30,6 +32,8 @@ pub(crate) struct Order<'a> {
     pub recipe: Recipe,
     /// The entries that the run is about.
     pub work: Work<'a>,
+    /// The directories above what a run deletes, as they were seen before.
+    pub above: Option<&'a Arc<Above>>,
     /// `true` for a run of removals: what the node's own filter refuses counts as done.
     pub removes: bool,
     /// Filter rules beside those of the site.
@@ -45,7 +49,16 @@ pub(crate) struct Order<'a> {
 impl Order<'_> {
     /// A run of a recipe with an empty list.
     pub(crate) fn of(recipe: Recipe) -> Self {
-        Order { recipe, work: Work::List(&[]), removes: false, rules: &[], part: None, lane: None, traits: None }
+        Order {
+            recipe,
+            work: Work::List(&[]),
+            above: None,
+            removes: false,
+            rules: &[],
+            part: None,
+            lane: None,
+            traits: None,
+        }
     }
 
     /// Tells if the run may send much, or go over the whole tree.

@@ -129,3 +129,23 @@ fn a_stop_waits_for_a_reconcile_that_is_owed_or_overtakes_and_not_for_one_that_o
     assert_eq!(awaited(&set, start, 14), (false, true));
     assert!(set.lease_reconcile(at(15)) && awaited(&set, start, 14).0);
 }
+
+#[test]
+fn a_stop_waits_for_the_turn_of_times_that_are_to_be_set_and_not_for_those_that_fail() {
+    let (mut set, start) = reconciled();
+    set.set_far(true);
+    let [a, b] = ["d/a", "d/b"].map(|name| {
+        set.add(&touched(name), start);
+        set.lease_beside(1, 9999, start)
+    });
+    set.settle(a.id, start, |_| Fate::Delivered, |_| Duration::ZERO);
+    set.settle(b.id, start, |_| Fate::Delivered, |_| Duration::ZERO);
+    for failed in [false, true] {
+        assert_eq!(set.is_to_go(start, start, start), !failed, "{set:?}");
+        if !failed {
+            let times = set.lease(Lane::Fast, 9, 9999, start);
+            assert_eq!(times.paths.len(), 1);
+            set.settle(times.id, start, |_| Fate::Failed, |_| Duration::from_secs(60));
+        }
+    }
+}

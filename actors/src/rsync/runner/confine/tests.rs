@@ -45,7 +45,7 @@ impl Ground {
         let shell = Path::new("/bin/sh");
         let process = Process::start(&Children::default(), shell, Some(directory), &arguments, Some(bounds));
         let patience = Patience::of(std::time::Duration::from_secs(60));
-        process.unwrap().finish(&[], patience, |_| Bearing::Nothing, || ()).await.unwrap().code
+        process.unwrap().finish(Input::of(&[]), patience, |_| Bearing::Nothing, || ()).await.unwrap().code
     }
 
     async fn expect(&self, works: bool, script: &str) {

@@ -122,7 +122,7 @@ impl Reply {
     }
 }
 
-/// The reason why a run counts as hanging.
+/// The reason why a run is broken off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stall {
     /// The process does nothing at all.
@@ -133,6 +133,8 @@ pub(super) enum Stall {
     NoGreeting,
     /// The text of the run never ends, and tells nothing.
     Talkative,
+    /// A directory above what is listed went while rsync looked at the list.
+    Vanished,
 }
 
 impl Stall {
@@ -143,6 +145,9 @@ impl Stall {
             Stall::Dead => "io timeout: nothing that is sent is acknowledged, and rsync was ended",
             Stall::NoGreeting => "io timeout: the node's rsync does not begin, and the one here was ended",
             Stall::Talkative => "what the node says does not end, and rsync was ended",
+            Stall::Vanished => {
+                "a directory above what is to be deleted vanished meanwhile, and rsync was ended before it deleted"
+            }
         }
     }
 }
