@@ -28,12 +28,13 @@ fn read(dir: &Path) -> tree::Tree {
 
 impl Planted {
     fn new(node: Node, to: To) -> Self {
-        Planted::at(Site::on(&[node]), node, to)
+        let mut site = Site::on(&[node]);
+        // The second start is to compare everything.
+        site.config("state_dir: \"\"");
+        Planted::at(site, node, to)
     }
 
     fn at(mut site: Site, node: Node, to: To) -> Self {
-        // The second start is to compare everything.
-        site.config("state_dir: \"\"");
         if node == Rsyncd {
             site.module_option("use chroot = no");
         }
@@ -116,6 +117,35 @@ fn a_planted_symlink_does_not_redirect_what_is_deleted() {
 #[test]
 fn a_planted_symlink_does_not_redirect_the_removal_of_its_directory() {
     redirects_nothing(|site| site.remove("d"));
+}
+
+/// The same of a rename, by a link at the node, which takes a state.
+fn redirects_no_rename(from: &str, to_name: &str) {
+    for node in [Local, Ssh, Rsyncd] {
+        for to in [To::Outside, To::Inside] {
+            let mut site = Site::on(&[node]);
+            site.config("dir_moves: Replicate");
+            site.mkdir("other");
+            site.write("other/file", "other");
+            let planted = Planted::at(site, node, to);
+            planted.site.rename(from, to_name);
+            planted.expect_untouched();
+        }
+    }
+}
+
+#[test]
+fn a_planted_symlink_does_not_redirect_a_file_that_is_renamed() {
+    for (from, to) in [("d/file", "d/sub/renamed"), ("d/sub/gone", "out"), ("other/file", "d/in")] {
+        redirects_no_rename(from, to);
+    }
+}
+
+#[test]
+fn a_planted_symlink_does_not_redirect_a_directory_that_is_moved() {
+    for (from, to) in [("d/sub", "d/moved"), ("d/sub/deep", "out"), ("other", "d/in"), ("d", "e")] {
+        redirects_no_rename(from, to);
+    }
 }
 
 /// An rsync that loses the directory `d` of the source when it has got the list of a removal, and before it looks at that: once,
