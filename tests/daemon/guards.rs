@@ -115,7 +115,7 @@ fn empty(site: &Site) -> (usize, usize) {
         }
         is_untouched.then_some(counts)
     };
-    (0..10).find_map(|_| attempt()).unwrap_or_else(|| site.fail("something was deleted, again and again"))
+    (0..30).find_map(|_| attempt()).unwrap_or_else(|| site.fail("something was deleted, again and again"))
 }
 
 /// Each live node comes to be in this state.

@@ -109,9 +109,15 @@ fn moves_of_a_directory_cost_little_on_the_second_hop(first_hop: Node) {
     let hops = Hops::start(first_hop, fill_directory);
     // As of renames: on a busy machine the old name may go late.
     let names = ["large", "renamed", "other/into", "before", "large"];
-    let is_cheap = |pair: &[&str]| hops.cost("a move", |site| site.rename(pair[0], pair[1])) < 128 * KIB;
-    if !names.windows(2).any(is_cheap) {
-        hops.relay.fail("each move costs more than 128 KiB");
+    let cost = |pair: &[&str]| hops.cost("a move", |site| site.rename(pair[0], pair[1]));
+    let mut costs: Vec<u64> = names.windows(2).map(cost).collect();
+    for _ in 0..2 {
+        if costs.iter().any(|&cost| cost >= 128 * KIB) {
+            costs = names.windows(2).map(cost).zip(costs).map(|(now, before)| now.min(before)).collect();
+        }
+    }
+    if costs.iter().any(|&cost| cost >= 128 * KIB) {
+        hops.relay.fail(&format!("moves cost {costs:?} bytes"));
     }
     hops.relay.expect_identical();
     assert!(hops.relay.troubles().is_empty(), "{:?}", hops.relay.troubles());

@@ -1,6 +1,7 @@
 //! An rsync waits at each node, connected: changes go by it, nothing depends on it, and it is never fed over a source
 //! that is not the one it sits in.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,12 +15,12 @@ use crate::support::{Local, Node, Site, Ssh, wait};
 #[track_caller]
 fn expect_changes_go_by_standbys(site: &Site) {
     for round in ["first", "second"] {
-        site.expect_one_waits();
-        let before: Vec<(Node, u32)> = site.live().map(|node| (node, site.expect_waiting(node))).collect();
+        site.expect_only_waiting();
+        let before: Vec<(Node, BTreeSet<u32>)> = site.live().map(|node| (node, site.waiting(node))).collect();
         site.write("file", round);
         site.expect_on_nodes("file", round);
         for (node, fed) in before {
-            site.expect_fed(node, fed);
+            site.expect_fed(node, &fed);
         }
     }
     site.expect_identical();
@@ -181,7 +182,7 @@ fn a_source_that_is_covered_by_a_mount_is_left_by_standbys_and_deletes_nothing()
     site.write("precious", "x");
     site.start_by(&launcher, &["-v"]);
     site.expect_identical();
-    site.expect_one_waits();
+    site.expect_only_waiting();
     let source = site.source().display().to_string();
     in_its_namespace(&site, &["mount", "-t", "tmpfs", "none", &source]);
     // The watches are below the mount, where the test is.

@@ -214,8 +214,9 @@ fn a_node_that_is_down_does_not_hold_up_the_standbys_of_the_others() {
     let mut site = Site::on(&[Local, Dead]);
     site.start_with(&["-v"]);
     site.expect_identical();
-    let fed = site.expect_waiting(Local);
+    site.expect_waiting(Local);
+    let before = site.waiting(Local);
     site.write("file", "x");
     site.expect_within(SOON, Local, "file", "x");
-    site.expect_fed(Local, fed);
+    site.expect_fed(Local, &before);
 }

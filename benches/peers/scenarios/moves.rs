@@ -15,6 +15,9 @@ use crate::{mirror, rsync, scenarios};
 const MIB: u64 = 1 << 20;
 const CONTESTANTS: [Who; 3] = [Who::Inosync, Who::Lsyncd(1), Who::LsyncdSsh(1)];
 
+/// The file that is removed before.
+const REMOVED: &str = "removed";
+
 /// What is moved, always from the directory `from` to the directory `to`.
 #[derive(Debug, Clone, Copy)]
 enum Work {
@@ -51,6 +54,7 @@ impl Work {
             Work::Files(files) => ("from", files),
         };
         fs::create_dir_all(arena.at(dir)).at(dir)?;
+        mirror::write(&arena.at(REMOVED), 16)?;
         (0..files).try_for_each(|file| make_file(arena, &format!("{dir}/file{file}"), bytes / files))
     }
 
@@ -135,6 +139,9 @@ fn turn(ground: &Ground, meter: &Meter, who: Who, work: Work, bytes: u64, sample
     job.nodes = vec![arena.metered_node()];
     job.inosync_keys = "dir_moves: Replicate, ";
     let _daemon = Contestant::start_settled(who, ground, &arena, &job, &to)?;
+    // Before its first removal inosync asks a node once, as long as it runs.
+    fs::remove_file(arena.at(REMOVED)).at(REMOVED)?;
+    mirror::identical(&arena.source(), &to, work.limit())?;
     let before = meter.rest()?;
     work.move_it(&arena)?;
     let moved = Instant::now();

@@ -63,7 +63,7 @@ fn measure(ground: &Ground, rounds: usize, dirs: usize, memory_limit: f64, repor
 
     let mut watching = Row::new(format!("start on {dirs} directories, watches stand"), Unit::Milliseconds);
     let mut first = Row::new("the same, first change mirrored", Unit::Milliseconds);
-    let mut memory = Row::new("the same, memory then (RSS)", Unit::MiB);
+    let mut memory = Row::new("the same, memory at rest (RSS)", Unit::MiB);
     let mut each = Row::new("the same, memory per directory", Unit::Bytes);
     watching.median(Who::ByHand, &walks);
     for (who, samples) in &samples {
@@ -83,10 +83,11 @@ fn measure(ground: &Ground, rounds: usize, dirs: usize, memory_limit: f64, repor
 fn start(ground: &Ground, arena: &Arena, who: Who, samples: &mut Samples) -> Outcome<()> {
     let mut daemon = Contestant::start(who, ground, arena, &Job::new(arena, &[Way::Local]))?;
     let arrived = daemon.first_change(arena, &arena.mirror(Way::Local))?;
-    samples.memory.push(process::rss(daemon.id()) as f64);
     let since_start = |at: Instant| (at - daemon.started).as_secs_f64() * 1000.0;
     samples.first_change.push(since_start(arrived));
     samples.watching.extend(daemon.logged("watching").map(since_start));
+    daemon.settle();
+    samples.memory.push(process::rss(daemon.id()) as f64);
     drop(daemon);
     thread::sleep(AFTERWARDS);
     Ok(())

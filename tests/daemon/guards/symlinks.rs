@@ -173,12 +173,16 @@ fn a_planted_symlink_does_not_redirect_a_removal_whose_directory_goes_before_rsy
         for to in [To::Outside, To::Inside] {
             let mut site = Site::on(&[node]);
             loses_the_directory(&mut site);
+            site.mkdir("other");
+            site.write("other/gone", "removed at the same time");
             let planted = Planted::at(site, node, to);
             fs::write(planted.site.beside("lose"), "").unwrap();
             planted.site.remove("d/file");
+            planted.site.remove("other/gone");
             let is_lost = wait::until(|| planted.site.beside("lose.done").exists().then_some(()));
             assert!(is_lost.is_some(), "{}", planted.site.log_lines().join("\n"));
             planted.site.expect_gone("d");
+            planted.site.expect_gone("other/gone");
             planted.expect_repaired();
         }
     }

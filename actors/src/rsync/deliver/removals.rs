@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slog::{debug, warn};
+use tokio::sync::oneshot;
 
 use super::alike::{NameRule, alike};
 use super::{Deliverer, is_top};
@@ -26,6 +27,9 @@ use crate::transport::failure::{Cause, Failure};
 use crate::transport::plan::Plan;
 use crate::transport::{Again, Delivery, Worked};
 
+/// Runs that delete what is missing, if directories above it go again and again.
+const TRIES: usize = 3;
+
 /// Entries that one run of the second way deletes: each takes two arguments of rsync.
 const AT_ONCE: usize = 200;
 
@@ -43,6 +47,16 @@ const SHARED: usize = 10_000;
 /// of FUSE keep names for one second (`entry_timeout` in mount.fuse3(8)).
 const FORGOTTEN: Duration = Duration::from_secs(2);
 
+/// The removals of a plan, as they are at one moment.
+struct Missing {
+    /// The entries that are missing.
+    entries: BTreeSet<RelPath>,
+    /// The entries that are there again.
+    spared: BTreeSet<RelPath>,
+    /// The directories above all of them, as they were before.
+    above: Arc<Above>,
+}
+
 impl Deliverer {
     /// Lets an rsync wait for what a plan deletes, if none does: it connects while other runs of the plan are at work.
     pub(super) fn await_deletion(&self, plan: &Plan, lane: Lane) {
@@ -54,38 +68,58 @@ impl Deliverer {
         }
     }
 
-    /// Deletes what of a plan is missing.
+    /// Deletes what of a plan is missing. If directories above it go meanwhile, what is below the others is deleted all the same.
     pub(super) async fn delete(
         self: Rc<Self>,
         plan: Rc<Plan>,
         lane: Lane,
-        worked: Worked,
+        mut worked: Worked,
     ) -> Result<Delivery, Failure> {
-        let (missing, spared, above) = self.still_missing(&plan).await?;
-        if missing.is_empty() {
-            // An empty list would send nothing.
-            let delivery = match plan.root {
-                true => self.send(Recipe::Root, Vec::new(), plan, lane, worked).await?,
-                false => Delivery::default(),
+        let mut delivery = Delivery::default();
+        let mut left = plan.missing.clone();
+        for _ in 0..TRIES {
+            let Missing { entries, spared, above } = self.still_missing(left).await?;
+            delivery.spared.extend(spared);
+            if entries.is_empty() {
+                // An empty list would send nothing.
+                if plan.root {
+                    delivery.add(self.send(Recipe::Root, Vec::new(), plan, lane, worked).await?);
+                }
+                return Ok(delivery);
+            }
+            let failure = match self.delete_listed((&entries, &above), &plan, lane, worked).await {
+                Err(failure) if failure.cause == Cause::Vanished => failure,
+                outcome => {
+                    delivery.add(outcome?);
+                    delivery.removed.extend(entries);
+                    return Ok(delivery);
+                }
             };
-            return Ok(Delivery { spared, ..delivery });
+            let (intact, gone) = apart(move || above.split(entries)).await?;
+            if gone.is_empty() {
+                return Err(failure);
+            }
+            delivery.add(Delivery {
+                blamed: Blame::Paths(gone.into_iter().collect()),
+                failure: Some(failure),
+                ..Delivery::default()
+            });
+            left = intact;
+            // Who waits for the first run waits for its end now.
+            worked = oneshot::channel().0;
         }
-        let mut delivery = self.delete_listed((&missing, &above), &plan, lane, worked).await?;
-        delivery.removed.extend(missing);
-        delivery.spared.extend(spared);
+        delivery.blamed.add(Blame::Paths(left.into_iter().collect()));
         Ok(delivery)
     }
 
-    /// Splits the removals of a plan: the entries that are missing at this moment, and those that are there again since
-    /// the plan was made. The latter are changes of their own, and may be renamed from elsewhere: the run would send
-    /// all of them. With the directories above the former, as they were before.
-    async fn still_missing(&self, plan: &Plan) -> Result<(BTreeSet<RelPath>, BTreeSet<RelPath>, Arc<Above>), Failure> {
+    /// Splits removals: the entries that are missing at this moment, and those that are there again since the plan was made. The
+    /// latter are changes of their own, and may be renamed from elsewhere: the run would send all of them.
+    async fn still_missing(&self, planned: BTreeSet<RelPath>) -> Result<Missing, Failure> {
         let reach = self.target.root.reach().clone();
-        let missing = plan.missing.clone();
         apart(move || {
-            let above = Arc::new(Above::of(&reach, &missing));
-            let (missing, spared) = missing.into_iter().partition(|path| reach.look(path).is_err());
-            (missing, spared, above)
+            let above = Arc::new(Above::of(&reach, &planned));
+            let (entries, spared) = planned.into_iter().partition(|path| reach.look(path).is_err());
+            Missing { entries, spared, above }
         })
         .await
     }
@@ -102,11 +136,6 @@ impl Deliverer {
             self.examiner.probe(&BTreeSet::new()).await?;
         }
         let of = |recipe| Order { lane: Some(lane), above: Some(above), removes: true, ..Order::of(recipe) };
-        let untouched = |failure| Delivery {
-            blamed: Blame::Paths(missing.iter().cloned().collect()),
-            failure: Some(Failure { cause: Cause::Vanished, ..failure }),
-            ..Delivery::default()
-        };
         let root = plan.root || missing.iter().any(is_top);
         if self.target.learned.borrow().deletions() != Deletions::Protocol29 {
             let list = recipe::entries(missing, root);
@@ -114,7 +143,6 @@ impl Deliverer {
                 Err(failure) if failure.cause == Cause::RejectsMissing => {
                     self.target.learned.borrow_mut().takes_deletions(Deletions::Protocol29)
                 }
-                Err(failure) if failure.cause == Cause::Vanished => return Ok(untouched(failure)),
                 other => return other,
             }
         }
@@ -123,7 +151,11 @@ impl Deliverer {
         let order = Order { work: Work::List(&list), ..of(Recipe::Deletions29) };
         let mut delivery = match self.listed(order, plan, None).await {
             // One of them exists again, and such a receiver then takes none: the rest of the batch is done all the same.
-            Err(failure) if matches!(failure.cause, Cause::RejectsMissing | Cause::Vanished) => untouched(failure),
+            Err(failure) if failure.cause == Cause::RejectsMissing => Delivery {
+                blamed: Blame::Paths(missing.iter().cloned().collect()),
+                failure: Some(Failure { cause: Cause::Vanished, ..failure }),
+                ..Delivery::default()
+            },
             other => other?,
         };
         // That recipe leaves the times of the directories as the deletions made them.

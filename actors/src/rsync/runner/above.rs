@@ -33,9 +33,26 @@ impl Above {
         Above { reach: reach.clone(), seen: seen.collect() }
     }
 
+    /// Tells if there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
     /// Tells if each of them was a directory, and is still the same.
     pub(crate) fn is_unchanged(&self) -> bool {
-        self.seen.iter().all(|(dir, seen)| seen.is_some() && identity(&self.reach, dir) == *seen)
+        self.changed().next().is_none()
+    }
+
+    /// Splits entries: those below directories that are still the same, and the others.
+    pub(crate) fn split(&self, entries: BTreeSet<RelPath>) -> (BTreeSet<RelPath>, BTreeSet<RelPath>) {
+        let changed: BTreeSet<&RelPath> = self.changed().collect();
+        entries.into_iter().partition(|path| !path.ancestors().any(|dir| changed.contains(&dir)))
+    }
+
+    fn changed(&self) -> impl Iterator<Item = &RelPath> {
+        let is_same =
+            |(dir, seen): &&(RelPath, Option<Identity>)| seen.is_some() && identity(&self.reach, dir) == *seen;
+        self.seen.iter().filter(move |dir| !is_same(dir)).map(|(dir, _)| dir)
     }
 }
 
@@ -58,7 +75,8 @@ mod tests {
             ("rm d/sub/other", true),
             ("mkdir d/sub/new && chmod 700 d/sub", true),
             ("rm -r d", false),
-            ("rm -r d/sub && mkdir d/sub", false),
+            // The clock of the file system is coarse.
+            ("sleep 0.02; rm -r d/sub && mkdir d/sub", false),
             ("rm -r d/sub && ln -s . d/sub", false),
             ("mv d e && cp -r e d", false),
         ] {
@@ -70,6 +88,8 @@ mod tests {
             let done = std::process::Command::new("sh").args(["-c", change]).current_dir(dir.path()).status().unwrap();
             assert!(done.success(), "{change}");
             assert_eq!(above.is_unchanged(), is_unchanged, "{change}");
+            let entries = BTreeSet::from([path, RelPath::new(b"e").unwrap()]);
+            assert_eq!(above.split(entries).0.len(), 1 + usize::from(is_unchanged), "{change}");
         }
         let dir = tempfile::tempdir().unwrap();
         assert!(!Above::of(&Reach::of(dir.path()), [&RelPath::new(b"d/gone").unwrap()]).is_unchanged());

@@ -19,6 +19,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::process::ChildStdin;
+use tokio::sync::oneshot;
 
 pub(crate) use self::heard::MORE_ATTRIBUTES;
 use self::heard::{ErrorOutput, Talk, listen};
@@ -294,11 +295,12 @@ impl Process {
         let stderr = self.stderr.take().map(|stderr| Lines::of(stderr, b"\n"));
         let complaints = listen(stderr, |line| said.hear(line), &talk);
         let (hangs, status) = {
-            let pipes = async { tokio::join!(complaints, lines) };
+            let (refuse, refused) = oneshot::channel();
+            let pipes = async { tokio::join!(complaints, lines, input.feed(&mut self.stdin, refuse)) };
             tokio::pin!(pipes);
             let (hangs, status) = tokio::select! {
                 _ = &mut pipes => (None, None),
-                stall = input.feed(&mut self.stdin) => (Some(stall), None),
+                Ok(stall) = refused => (Some(stall), None),
                 stall = stalled(subject, patience, reply, || shell.get()) => (Some(stall), None),
                 () = talk.is_too_much() => (Some(Stall::Talkative), None),
                 status = self.group.wait() => {
@@ -308,11 +310,7 @@ impl Process {
                 }
             };
             // The pipes stay open until the end: a closed one would end rsync in another way.
-            match status {
-                Some(status) => (hangs, status),
-                None if hangs.is_some() => (hangs, self.group.end().await?),
-                None => (hangs, self.group.wait().await?),
-            }
+            (hangs, ended(&mut self.group, status, hangs).await?)
         };
         let stderr = hangs.map_or_else(|| said.text(), |stall| stall.words().as_bytes().to_vec());
         let mut finished = Finished { code: code(status), stderr };
@@ -322,6 +320,20 @@ impl Process {
             finished.stderr.splice(0..0, complaint.into_bytes());
         }
         Ok(finished)
+    }
+}
+
+/// Returns how a process ended, and ends it if it is broken off.
+async fn ended(group: &mut Group, status: Option<ExitStatus>, stall: Option<Stall>) -> io::Result<ExitStatus> {
+    match (status, stall) {
+        (Some(status), _) => Ok(status),
+        (None, None) => group.wait().await,
+        // The other end has no complete list: nothing has begun.
+        (None, Some(Stall::Changed)) => {
+            group.kill();
+            group.wait().await
+        }
+        (None, Some(_)) => group.end().await,
     }
 }
 

@@ -245,7 +245,7 @@ const RUN: &[Reading] = &[
     ),
     says("io timeout", Cause::Timeout),
     says("^what the node says does not end, ", Cause::Talkative),
-    says("^a directory above what is to be deleted vanished meanwhile, ", Cause::Vanished),
+    says("^a directory above what is to be deleted is not what it was, ", Cause::Vanished),
     says("^ERROR: daemon refused to receive ", Cause::NodeExcludes),
     says("mkdir \"{}\"{} failed: No such file or directory", Cause::NoParent).with_code(&[11]),
     says("[sender] change_dir", Cause::SourceGone).with_code(&[3, 23]),

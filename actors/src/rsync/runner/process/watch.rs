@@ -133,8 +133,8 @@ pub(super) enum Stall {
     NoGreeting,
     /// The text of the run never ends, and tells nothing.
     Talkative,
-    /// A directory above what is listed went while rsync looked at the list.
-    Vanished,
+    /// A directory above what is listed is not what it was before rsync looked at the list.
+    Changed,
 }
 
 impl Stall {
@@ -145,8 +145,8 @@ impl Stall {
             Stall::Dead => "io timeout: nothing that is sent is acknowledged, and rsync was ended",
             Stall::NoGreeting => "io timeout: the node's rsync does not begin, and the one here was ended",
             Stall::Talkative => "what the node says does not end, and rsync was ended",
-            Stall::Vanished => {
-                "a directory above what is to be deleted vanished meanwhile, and rsync was ended before it deleted"
+            Stall::Changed => {
+                "a directory above what is to be deleted is not what it was, and rsync was ended before it deleted"
             }
         }
     }
