@@ -48,7 +48,7 @@ const SHARED: usize = 10_000;
 const FORGOTTEN: Duration = Duration::from_secs(2);
 
 /// The removals of a plan, as they are at one moment.
-struct Missing {
+struct StillMissing {
     /// The entries that are missing.
     entries: BTreeSet<RelPath>,
     /// The entries that are there again.
@@ -78,7 +78,7 @@ impl Deliverer {
         let mut delivery = Delivery::default();
         let mut left = plan.missing.clone();
         for _ in 0..TRIES {
-            let Missing { entries, spared, above } = self.still_missing(left).await?;
+            let StillMissing { entries, spared, above } = self.still_missing(left).await?;
             delivery.spared.extend(spared);
             if entries.is_empty() {
                 // An empty list would send nothing.
@@ -114,12 +114,12 @@ impl Deliverer {
 
     /// Splits removals: the entries that are missing at this moment, and those that are there again since the plan was made. The
     /// latter are changes of their own, and may be renamed from elsewhere: the run would send all of them.
-    async fn still_missing(&self, planned: BTreeSet<RelPath>) -> Result<Missing, Failure> {
+    async fn still_missing(&self, planned: BTreeSet<RelPath>) -> Result<StillMissing, Failure> {
         let reach = self.target.root.reach().clone();
         apart(move || {
             let above = Arc::new(Above::of(&reach, &planned));
             let (entries, spared) = planned.into_iter().partition(|path| reach.look(path).is_err());
-            Missing { entries, spared, above }
+            StillMissing { entries, spared, above }
         })
         .await
     }

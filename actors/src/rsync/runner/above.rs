@@ -14,12 +14,12 @@ use crate::rsync::recipe::ancestors;
 #[derive(Debug)]
 pub(crate) struct Above {
     reach: Reach,
-    seen: Vec<(RelPath, Option<Identity>)>,
+    seen: Vec<(RelPath, Option<DirIdentity>)>,
 }
 
 /// Tells one directory from a later one of the same name, which may get the inode of the first.
 #[derive(Debug, PartialEq, Eq)]
-struct Identity {
+struct DirIdentity {
     file: FileId,
     /// Where the file system keeps that time.
     born: Option<SystemTime>,
@@ -51,15 +51,15 @@ impl Above {
 
     fn changed(&self) -> impl Iterator<Item = &RelPath> {
         let is_same =
-            |(dir, seen): &&(RelPath, Option<Identity>)| seen.is_some() && identity(&self.reach, dir) == *seen;
+            |(dir, seen): &&(RelPath, Option<DirIdentity>)| seen.is_some() && identity(&self.reach, dir) == *seen;
         self.seen.iter().filter(move |dir| !is_same(dir)).map(|(dir, _)| dir)
     }
 }
 
 /// The identity of a directory; `None` if none is there.
-fn identity(reach: &Reach, dir: &RelPath) -> Option<Identity> {
+fn identity(reach: &Reach, dir: &RelPath) -> Option<DirIdentity> {
     let meta = reach.look(dir).ok().filter(|meta| meta.is_dir())?;
-    Some(Identity { file: meta.file_id(), born: reach.born(dir).ok() })
+    Some(DirIdentity { file: meta.file_id(), born: reach.born(dir).ok() })
 }
 
 #[cfg(test)]
