@@ -88,7 +88,7 @@ fn zone_before_eight(seconds: u64) -> String {
     // POSIX counts west of Greenwich: the hours that are added to local time for that of Greenwich.
     let west = (now + seconds + 86_400 - 8 * 3_600) % 86_400;
     let (sign, west) = if west > 43_200 { ("-", 86_400 - west) } else { ("", west) };
-    format!("TZ=XXX{sign}{}:{:02}:{:02}", west / 3600, west / 60 % 60, west % 60)
+    format!("TZ=TST{sign}{}:{:02}:{:02}", west / 3600, west / 60 % 60, west % 60)
 }
 
 /// Starts the daemon some seconds before 08:00, so that its reconcile begins before that, with this limit: on a busy machine a

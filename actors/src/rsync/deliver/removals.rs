@@ -108,6 +108,8 @@ impl Deliverer {
             // Who waits for the first run waits for its end now.
             worked = oneshot::channel().0;
         }
+        // The attributes of the root were to go along.
+        left.extend(plan.root.then(RelPath::root));
         delivery.blamed.add(Blame::Paths(left.into_iter().collect()));
         Ok(delivery)
     }

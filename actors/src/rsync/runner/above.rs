@@ -29,8 +29,11 @@ impl Above {
     /// Looks at the directories above some entries, without the root: that is checked by itself.
     pub(crate) fn of<'p>(reach: &Reach, entries: impl IntoIterator<Item = &'p RelPath>) -> Above {
         let dirs: BTreeSet<RelPath> = ancestors(entries);
-        let seen = dirs.into_iter().map(|dir| (identity(reach, &dir), dir)).map(|(identity, dir)| (dir, identity));
-        Above { reach: reach.clone(), seen: seen.collect() }
+        let look = |dir| {
+            let seen = identity(reach, &dir);
+            (dir, seen)
+        };
+        Above { reach: reach.clone(), seen: dirs.into_iter().map(look).collect() }
     }
 
     /// Tells if there is none.
