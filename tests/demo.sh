@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 inosync=${CARGO_TARGET_DIR:-target}/release/inosync
-config=config.ron.example
+# With the slash it is a file here, and not the name of a site.
+config=./config.ron.example
 # As the example says; checked below, so that the two cannot drift apart.
 site=/tmp/inosync-demo
 source=$site/source mirror=$site/mirror

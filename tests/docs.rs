@@ -306,3 +306,14 @@ fn the_metrics_of_the_manual_are_those_of_the_program() {
     let of_manual: BTreeSet<&str> = cells.flat_map(names).collect();
     assert_eq!(of_manual, of_program, "docs/operating.md (left) and golden.txt (right) differ: {WHICH}");
 }
+
+/// A word without a slash is the name of a site.
+#[test]
+fn the_demo_and_the_example_start_the_example_as_a_file() {
+    let (demo, example) = (read("tests/demo.sh"), read("config.ron.example"));
+    let file = demo.lines().find_map(|line| line.strip_prefix("config=")).unwrap();
+    assert!(example.contains(&format!("inosync -c {file}\n")), "{file}");
+    let checked = Command::new(env!("CARGO_BIN_EXE_inosync")).args(["-c", file, "check"]).current_dir(root()).output();
+    let said = String::from_utf8_lossy(&checked.unwrap().stderr).into_owned();
+    assert!(!said.contains("there is no site"), "{said}");
+}
