@@ -24,11 +24,20 @@ const LISTENS: &str = "0A";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct TcpConnection {
-    /// Bytes that the other end has not acknowledged, and bytes that came and were not read.
-    queued: (u64, u64),
+    /// The inode of its socket.
+    socket: u64,
+    /// Bytes that the other end has not acknowledged.
+    unacknowledged: u64,
     /// Times in a row that the kernel has sent the same without an answer: data, the request for a connection, or the
     /// question whether the other end takes more. One that is slow, or takes nothing for long, answers.
     repeats: u32,
+}
+
+impl TcpConnection {
+    fn moved_since(&self, before: &TcpConnection) -> bool {
+        let waiting = self.unacknowledged.min(before.unacknowledged);
+        self.socket == before.socket && waiting > 0 && self.unacknowledged != before.unacknowledged
+    }
 }
 
 /// The connections of some processes at one moment; none where there are none, or none can be seen.
@@ -47,7 +56,7 @@ impl TcpConnections {
 
     #[cfg(test)]
     pub(crate) fn of_one(unacknowledged: u64, repeats: u32) -> TcpConnections {
-        TcpConnections(vec![TcpConnection { queued: (unacknowledged, 0), repeats }])
+        TcpConnections(vec![TcpConnection { socket: 1, unacknowledged, repeats }])
     }
 
     /// Tells if something is sent again and again, and the other end acknowledges nothing.
@@ -55,9 +64,10 @@ impl TcpConnections {
         self.0.iter().any(|connection| connection.repeats >= REPEATS)
     }
 
-    /// Tells if something went over it since then.
+    /// Tells if the other end takes what was waiting for it then, and has not taken all. Little that is sent and taken
+    /// in between is no sign of life: over a shared connection, others send too.
     pub(crate) fn moved_since(&self, before: &TcpConnections) -> bool {
-        !self.is_unanswered() && self != before
+        !self.is_unanswered() && self.0.iter().any(|now| before.0.iter().any(|before| now.moved_since(before)))
     }
 }
 
@@ -127,19 +137,22 @@ fn processor_time() -> Duration {
 fn parse(line: &str) -> Option<(u64, TcpConnection)> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let [_, _, _, state, queues, _, resent, _, probes, inode, ..] = fields[..] else { return None };
-    let (unsent, unread) = queues.split_once(':')?;
+    let (unacknowledged, _) = queues.split_once(':')?;
     let hex = |number: &str| u64::from_str_radix(number, 16).ok();
     if state == LISTENS {
         return None;
     }
     let repeats = u32::from_str_radix(resent, 16).ok()?.max(probes.parse().ok()?);
-    Some((inode.parse().ok()?, TcpConnection { queued: (hex(unsent)?, hex(unread)?), repeats }))
+    let socket = inode.parse().ok()?;
+    Some((socket, TcpConnection { socket, unacknowledged: hex(unacknowledged)?, repeats }))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::fs::File;
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::fs::MetadataExt;
     use std::process::Command;
 
     use rustix::process::{Pid, Signal};
@@ -147,25 +160,22 @@ mod tests {
 
     use super::*;
 
-    fn line(queued: (u64, u64), repeats: u32) -> TcpConnections {
-        TcpConnections(vec![TcpConnection { queued, repeats }])
-    }
-
     #[test]
     fn a_connection_says_how_often_it_sent_the_same_in_vain() {
         let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
         assert_eq!(parse(head), None);
         let rest = "1 0000000061eac9ac 100 0 0 10 0";
         for (fields, expected) in [
-            ("01 00000000:00000000 02:000000F0 00000000     0        0 1588", Some(line((0, 0), 0))),
+            ("01 00000000:00000000 02:000000F0 00000000     0        0 1588", Some((0, 0))),
             // Data is sent again; a connection is asked for; the other end takes nothing, and does not say so either.
-            ("01 0000002C:00000001 01:000000F0 00000005     0        0 1588", Some(line((44, 1), 5))),
-            ("02 00000001:00000000 01:000000F0 00000003     0        0 1588", Some(line((1, 0), 3))),
-            ("01 00001000:00000000 04:000000F0 00000000  1000        4 1588", Some(line((4096, 0), 4))),
+            ("01 0000002C:00000001 01:000000F0 00000005     0        0 1588", Some((44, 5))),
+            ("02 00000001:00000000 01:000000F0 00000003     0        0 1588", Some((1, 3))),
+            ("01 00001000:00000000 04:000000F0 00000000  1000        4 1588", Some((4096, 4))),
             ("0A 00000000:00000005 00:00000000 00000000     0        0 1588", None),
         ] {
             let text = format!("   7: 0100007F:9C41 0100007F:0016 {fields} {rest}");
-            let expected = expected.map(|line| (1588, line.0[0]));
+            let expected = expected
+                .map(|(unacknowledged, repeats)| (1588, TcpConnection { socket: 1588, unacknowledged, repeats }));
             assert_eq!(parse(&text), expected, "{text}");
         }
     }
@@ -186,34 +196,48 @@ mod tests {
 
     #[test]
     fn only_what_is_sent_again_and_again_is_unanswered() {
-        for (queued, repeats, expected) in [(0, 0, false), (9, 0, false), (9, 1, false), (9, 2, true), (0, 3, true)] {
-            assert_eq!(line((queued, 0), repeats).is_unanswered(), expected, "{queued} {repeats}");
+        for (unacknowledged, repeats, expected) in
+            [(0, 0, false), (9, 0, false), (9, 1, false), (9, 2, true), (0, 3, true)]
+        {
+            let line = TcpConnections::of_one(unacknowledged, repeats);
+            assert_eq!(line.is_unanswered(), expected, "{unacknowledged} {repeats}");
         }
     }
 
     #[test]
     fn a_line_moves_while_the_other_end_takes_something() {
-        let before = line((100, 0), 0);
-        for (now, moved) in [
-            (line((100, 0), 0), false),
-            (line((60, 0), 0), true),
-            (line((100, 5), 0), true),
+        let one = TcpConnections::of_one;
+        let another = |unacknowledged| TcpConnections(vec![TcpConnection { socket: 2, unacknowledged, repeats: 0 }]);
+        for (before, now, moved) in [
+            (one(100, 0), one(100, 0), false),
+            (one(100, 0), one(60, 0), true),
+            (one(100, 0), one(160, 0), true),
             // What is only put behind what nobody takes.
-            (line((200, 0), 4), false),
-            (TcpConnections::default(), true),
+            (one(100, 0), one(200, 4), false),
+            // A packet that was lost, and the same when it has arrived.
+            (one(100, 0), one(100, 1), false),
+            (one(100, 1), one(100, 0), false),
+            // A request for another session: seen before it is acknowledged, and after.
+            (one(0, 0), one(100, 0), false),
+            (one(100, 0), one(0, 0), false),
+            // A table of the kernel that changed while it was read has not all of it.
+            (one(100, 0), TcpConnections::default(), false),
+            (TcpConnections::default(), one(100, 0), false),
+            (one(100, 0), another(60), false),
         ] {
-            assert_eq!(now.moved_since(&before), moved, "{now:?}");
+            assert_eq!(now.moved_since(&before), moved, "{before:?} {now:?}");
         }
     }
 
     #[test]
     fn the_connections_of_a_process_are_found() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (_far, _) = listener.accept().unwrap();
-        near.write_all(b"not read yet").unwrap();
         let found = TcpConnections::of([std::process::id() as i32]);
-        assert!(found.0.contains(&TcpConnection { queued: (0, 12), repeats: 0 }), "{found:?}");
+        let near = File::from(OwnedFd::from(near)).metadata().unwrap().ino();
+        let idle = TcpConnection { socket: near, unacknowledged: 0, repeats: 0 };
+        assert!(found.0.contains(&idle), "{found:?}");
         assert_eq!(TcpConnections::of([0]), TcpConnections::default());
     }
 
