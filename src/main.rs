@@ -23,7 +23,7 @@ use crate::commands::{all_sites, check, explain, names, once, orders, overview, 
 use crate::config::{ConfigError, Configuration, permissions, sites};
 use crate::exit::Exit;
 use crate::logging::Log;
-use crate::service::{config_warnings, program, run};
+use crate::service::{allocator, config_warnings, program, run};
 
 /// The work that needs the whole configuration.
 enum SiteWork {
@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(exit) => return exit.into(),
     };
+    allocator::limit_pools();
     // Everything runs on this thread: rsync processes end with the thread that started them.
     let system = System::new();
     let exit = system.block_on(act(invocation));

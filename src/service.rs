@@ -1,6 +1,7 @@
 //! The daemon as a service: its process, its signals, and the places where others reach it.
 
 pub mod all_sites;
+pub mod allocator;
 pub mod config_warnings;
 pub mod control;
 pub mod listen;
