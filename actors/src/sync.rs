@@ -231,9 +231,6 @@ impl SyncActor {
 
     /// Notes the end of a run that did not fail as a whole.
     fn ended(&mut self, delivery: &Delivery, stored: StoredPart, started: Instant) {
-        if delivery.tally.made_mirror {
-            warn!(self.link.log, "the mirror did not exist; sending everything");
-        }
         self.note_unset(delivery);
         let news = self.health.ended(stored, started);
         self.tell(&news, None);

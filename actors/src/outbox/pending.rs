@@ -200,9 +200,9 @@ impl PendingSet {
         self.reconcile.want();
     }
 
-    /// Notes that the mirror did not exist: whatever the node had is lost.
-    pub(crate) fn mirror_lost(&mut self, now: Instant) {
-        self.reconcile.mirror_lost(now);
+    /// Notes that the mirror did not exist: whatever the node had is lost. Returns true if that is a surprise.
+    pub(crate) fn mirror_lost(&mut self, now: Instant) -> bool {
+        self.reconcile.mirror_lost(now)
     }
 
     /// Adds a part of what was sent, which is to be looked at by itself.

@@ -123,10 +123,13 @@ impl NodeReconcile {
         self.want();
     }
 
-    /// Notes that the mirror did not exist: whatever the node had is lost.
-    pub(super) fn mirror_lost(&mut self, now: Instant) {
+    /// Notes that the mirror did not exist: whatever the node had is lost. Returns true if that is a surprise: not if the
+    /// first reconcile is still to come, or to end.
+    pub(super) fn mirror_lost(&mut self, now: Instant) -> bool {
+        let is_first = self.bare.is_some() && !matches!(self.state, ReconcileState::Idle);
         self.bare = Some(now);
         self.owe(now);
+        !is_first
     }
 
     /// Asks for a comparison of the whole tree, although nothing is known that the node lacks.
@@ -273,5 +276,33 @@ impl RecentComparisons {
     /// Tells if one of them holds this path.
     pub(super) fn holds(&self, path: &RelPath, now: Instant) -> bool {
         self.0.iter().any(|(dir, at)| now < *at + LATE_REPORTS && path.is_below(dir))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_that_did_not_exist_is_no_surprise_until_the_first_reconcile_has_ended() {
+        let mut now = Instant::now();
+        let mut later = || {
+            now += Duration::from_secs(1);
+            now
+        };
+        let mut reconcile = NodeReconcile::new(later());
+        // No reconcile is to come: `initial_sync: Off`, or a restart that has its state.
+        assert!(reconcile.mirror_lost(later()));
+        let mut reconcile = NodeReconcile::new(later());
+        reconcile.want();
+        assert!(!reconcile.mirror_lost(later()), "wanted");
+        reconcile.start(Fold::new(9), 0, later());
+        assert!(!reconcile.mirror_lost(later()), "runs");
+        // It may have begun before, so that another one is owed, which is still the first.
+        assert!(reconcile.succeed(later()).is_some_and(|(running, _)| running.again));
+        reconcile.want();
+        reconcile.start(Fold::new(9), 0, later());
+        assert!(reconcile.succeed(later()).is_some());
+        assert!(reconcile.mirror_lost(later()), "has ended");
     }
 }

@@ -15,7 +15,7 @@ use super::disk::{BatchRoom, Disk, EntryOnDisk, Source};
 use super::hard_links::{LinkedBatch, blamed_names, compare_for_names, has_news};
 use super::plan::{BatchPlan, PlanGround, Since, plan};
 use super::reconcile::removal;
-use super::report::{log_batch, log_failing};
+use super::report::{log_batch, log_failing, log_new_mirror};
 use crate::backoff::{backoff, backoff_after, lasting};
 use crate::change::Change;
 use crate::health::StoredPart;
@@ -308,7 +308,7 @@ impl SyncActor {
         compare_for_names(&self.link, &mut outbox, planned, &delivery.blamed);
         if delivery.tally.made_mirror {
             // Under the same lock, too: nobody is told meanwhile that the node lacks nothing.
-            outbox.mirror_lost(now);
+            log_new_mirror(&self.link.log, outbox.mirror_lost(now));
         }
         drop(outbox);
         self.note_room(&delivery, now);

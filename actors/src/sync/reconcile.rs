@@ -19,7 +19,6 @@ use crate::path::RelPath;
 use crate::root::reach::Silent;
 use crate::status::record::RunKind;
 use crate::transport::Delivery;
-use crate::transport::Tally;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
 
@@ -88,8 +87,7 @@ impl SyncActor {
                 log_reconcile(&self.link.log, &delivery, started);
                 let stored =
                     if changes == 0 && delivery.failure.is_some() { StoredPart::Nothing } else { StoredPart::Some };
-                let tally = Tally { made_mirror: false, ..delivery.tally };
-                self.ended(&Delivery { tally, ..delivery }, stored, started);
+                self.ended(&delivery, stored, started);
             }
             // What changes goes on. Nothing was stored that would show that the node is well again.
             Err(failure) if failure.cause == Cause::TooManyDeletions => {

@@ -45,6 +45,12 @@ pub(super) fn log_batch(log: &Logger, paths: usize, delivery: &Delivery, started
     log_summary(log, "mirrored", delivery, Summary { paths, tally: &delivery.tally, failed: None, started });
 }
 
+/// Says that a batch has made the mirror. At the first start that is no surprise.
+pub(super) fn log_new_mirror(log: &Logger, is_surprise: bool) {
+    let what = "the mirror did not exist; sending everything";
+    if is_surprise { warn!(log, "{}", what) } else { info!(log, "{}", what) }
+}
+
 /// Says what a comparison of the whole tree did.
 pub fn log_reconcile(log: &Logger, delivery: &Delivery, started: Instant) {
     let (what, failed) = match &delivery.blamed {
