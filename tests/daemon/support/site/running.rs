@@ -1,10 +1,17 @@
 //! The daemon of a [`Site`]: started, reloaded, ended.
 
+use std::thread;
+use std::time::Duration;
+
 use rustix::process::Signal;
 
 use super::Site;
 use crate::support::daemon::{Daemon, Ended};
 use crate::support::wait;
+
+/// The age of what was written before a start. A daemon sends what is younger than 20 ms ahead of its reconcile, which then
+/// has less to send, and is another run.
+const OLDER: Duration = Duration::from_millis(25);
 
 impl Site {
     /// Starts the daemon and waits until it watches.
@@ -42,6 +49,7 @@ impl Site {
         let config = self.config_file().display().to_string();
         let always: Vec<&str> = self.launcher.iter().map(String::as_str).collect();
         let launcher = [&always[..], launcher].concat();
+        thread::sleep(OLDER);
         self.daemon = Some(Daemon::start(self.base(), &launcher, &[&["-c", &config], options].concat()));
     }
 
