@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::trouble::{At, Outcome};
 
@@ -68,7 +68,8 @@ pub fn pause() {
 }
 
 /// Waits until the mirror equals the source, which no longer changes: names, types, contents, modes, and the times of
-/// files. Not the times of directories, which lsyncd does not always mirror. Returns when it was so.
+/// files. Not the times of directories, which lsyncd does not always mirror. Returns when it was so, by the last change of an
+/// entry at the mirror: a look at many entries takes longer than most changes.
 pub fn identical(source: &Path, mirror: &Path, limit: Duration) -> Outcome<Instant> {
     let start = Instant::now();
     let mut entries = vec![PathBuf::new()];
@@ -84,12 +85,24 @@ pub fn identical(source: &Path, mirror: &Path, limit: Duration) -> Outcome<Insta
             }
         }
         let reached = Instant::now();
+        let changed = last_change(mirror, &entries)?;
         if is_identical(source, mirror, &entries)? {
-            return Ok(reached);
+            return Ok(reached.min(changed));
         }
         (start.elapsed() < limit).then_some(()).at("the mirror has equal files, but is not equal")?;
         thread::sleep(LOOK_AT_TREE);
     }
+}
+
+/// The time of the last change of any of these entries.
+fn last_change(mirror: &Path, entries: &[PathBuf]) -> Outcome<Instant> {
+    let mut last = Duration::ZERO;
+    for entry in entries {
+        let meta = fs::symlink_metadata(mirror.join(entry)).at(entry.display())?;
+        last = last.max(Duration::new(meta.ctime().unsigned_abs(), meta.ctime_nsec() as u32));
+    }
+    let ago = (SystemTime::UNIX_EPOCH + last).elapsed().unwrap_or_default();
+    Instant::now().checked_sub(ago).at("the clock was set")
 }
 
 fn looks_equal(source: &Path, mirror: &Path) -> bool {
