@@ -5,16 +5,16 @@
 //! batch that rsync has done its work on blocks nothing any more, but its paths stay out until rsync's exit code tells that
 //! they arrived.
 
-use crate::transport::Lane;
+mod batch;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::outbox::need::{Age, Pending, Scope};
+use self::batch::Lease;
+use crate::outbox::need::{Age, Pending};
 use crate::path::RelPath;
+use crate::transport::Lane;
 use crate::transport::rename::Origin;
-
-/// Up to so many paths are compared one by one, which is faster than to look for all that lies above a path.
-const FEW: usize = 8;
 
 /// Names a batch that is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,92 +34,6 @@ pub struct Batch {
     pub id: LeaseId,
     /// The paths, in order.
     pub paths: Vec<(RelPath, Pending)>,
-}
-
-/// A batch that is out.
-#[derive(Debug)]
-struct Lease {
-    id: LeaseId,
-    lane: Lane,
-    paths: BTreeMap<RelPath, Pending>,
-    /// The names at which the node has the renamed entries on and below its paths.
-    origins: BTreeMap<RelPath, Origin>,
-    /// Paths that must not be deleted at the node before the batch ends.
-    needed: BTreeSet<RelPath>,
-    /// Those of them that it sends although they are no paths of it.
-    along: BTreeSet<RelPath>,
-    /// The time at which rsync had done its work; until then it may change something at the node.
-    worked_at: Option<Instant>,
-    /// Some of its paths are symlinks: until they are at the node, the targets of the node's old ones stay there.
-    has_links: bool,
-    /// Directories above its paths and above those of a batch whose work ended while this one's went on. Whichever run
-    /// is last sets their times, as it read them at its start: they are sent once more.
-    shared: BTreeSet<RelPath>,
-}
-
-impl Lease {
-    /// Tells if rsync may still change something at the node because of it.
-    fn works(&self) -> bool {
-        self.worked_at.is_none()
-    }
-
-    /// Tells if it has this very path.
-    fn has(&self, path: &RelPath) -> bool {
-        self.paths.contains_key(path) || self.needed.contains(path)
-    }
-
-    /// Tells if what is below this path waits for it. Not if nothing but the times of a directory is set.
-    fn is_above(&self, path: &RelPath) -> bool {
-        self.needed.contains(path) || self.paths.get(path).is_some_and(|pending| !pending.is_times())
-    }
-
-    /// Tells if it sets the times of directories and does nothing else.
-    fn is_light(&self) -> bool {
-        self.needed.is_empty() && self.paths.values().all(Pending::is_times)
-    }
-
-    /// Tells if it has something on, above or below a path. An entry that the node has under an old name may be made
-    /// anew.
-    fn touches(&self, path: &RelPath) -> bool {
-        let Lease { paths, needed, .. } = self;
-        if paths.len() + needed.len() <= FEW {
-            let is_at = |other: &RelPath| other == path || other.is_below(path);
-            return paths.iter().any(|(other, pending)| is_at(other) || !pending.is_times() && path.is_below(other))
-                || needed.iter().any(|other| is_at(other) || path.is_below(other));
-        }
-        // Everything is below the root.
-        path.is_root()
-            || self.has(path)
-            || self.is_above(&RelPath::root())
-            || path.ancestors().any(|dir| self.is_above(&dir))
-            || paths.range(path.below()).next().is_some()
-            || needed.range(path.below()).next().is_some()
-    }
-
-    /// The directories above what it sends, with the root where something is at the top, and those of which it sets the
-    /// times while others may be at work below them.
-    fn above(&self) -> BTreeSet<RelPath> {
-        let sent = self.paths.keys().chain(&self.along);
-        let above = sent.flat_map(|path| path.parent().into_iter().chain(path.ancestors().collect::<Vec<_>>()));
-        let times = self.paths.iter().filter(|(_, pending)| pending.is_times()).map(|(dir, _)| dir.clone());
-        above.chain(times).collect()
-    }
-
-    /// Tells if it has more at, above or below a directory than entries that were made there.
-    fn may_compare(&self, dir: &RelPath) -> bool {
-        let Lease { paths, needed, .. } = self;
-        let is_needed = |path: &RelPath| needed.contains(path);
-        let is_other = |path: &RelPath| paths.get(path).is_some_and(|pending| !pending.is_of_new_directory());
-        if dir.is_root() || is_other(&RelPath::root()) {
-            return true;
-        }
-        let mut below = paths.range(dir.below());
-        is_other(dir)
-            || is_needed(dir)
-            || dir.ancestors().any(|dir| is_other(&dir) || is_needed(&dir))
-            || below.any(|(_, pending)| pending.reaches(Scope::Level) || pending.departed)
-            || needed.range(dir.below()).next().is_some()
-    }
 }
 
 /// The rest of a batch that is not out any more.
@@ -155,7 +69,7 @@ impl Leases {
         let needed = origins.values().map(|origin| origin.old.clone()).collect();
         let shared = BTreeSet::new();
         let along = BTreeSet::new();
-        self.leases.push(Lease { id, lane, paths, origins, needed, along, worked_at: None, has_links: false, shared });
+        self.leases.push(Lease { id, lane, paths, origins, needed, along, worked: None, has_links: false, shared });
         id
     }
 
@@ -311,7 +225,7 @@ impl Leases {
     pub(crate) fn waited(&self, id: LeaseId, now: Instant) -> impl Iterator<Item = (&RelPath, Duration)> {
         let lease = self.leases.iter().find(move |lease| lease.id == id);
         lease.into_iter().flat_map(move |lease| {
-            let there = lease.worked_at.unwrap_or(now);
+            let there = lease.worked.map_or(now, |(at, _)| at);
             let lacked = lease.paths.iter().filter(|(_, pending)| !pending.is_only_looked_at());
             lacked.filter_map(move |(path, pending)| Some((path, there.saturating_duration_since(pending.age.seen()?))))
         })
@@ -320,7 +234,7 @@ impl Leases {
     /// Notes that rsync has done its work on a batch.
     pub(crate) fn worked(&mut self, id: LeaseId) {
         let Some(at) = self.leases.iter().position(|lease| lease.id == id && lease.works()) else { return };
-        self.leases[at].worked_at = Some(Instant::now());
+        self.leases[at].worked = Some((Instant::now(), LeaseId(self.last)));
         if !self.leases.iter().any(|lease| lease.works()) {
             return;
         }
@@ -346,8 +260,12 @@ impl Leases {
     pub(crate) fn end(&mut self, id: LeaseId) -> EndedLease {
         self.worked(id);
         let Some(at) = self.leases.iter().position(|lease| lease.id == id) else { return EndedLease::default() };
-        let Lease { paths, shared, origins, .. } = self.leases.remove(at);
-        EndedLease { paths, shared, origins }
+        let mut ended = self.leases.remove(at);
+        let mut shared = std::mem::take(&mut ended.shared);
+        // Who was taken later reads their times later than any run that may still set them.
+        let later = self.leases.iter().filter(|lease| ended.was_done_before(lease.id));
+        later.for_each(|lease| shared.retain(|dir| !lease.paths.contains_key(dir)));
+        EndedLease { paths: ended.paths, shared, origins: ended.origins }
     }
 
     /// Notes that a path was deleted at the node with the batch `id`: older batches that have not ended forget it, and
@@ -360,11 +278,15 @@ impl Leases {
         }
     }
 
-    /// Notes that a path was sent with the batch `id`: older batches that have not ended forget its removal.
+    /// Notes that a path was sent with the batch `id`: older batches that have not ended forget its removal, and that its times
+    /// are to be sent once more if their work was done before the batch was taken.
     pub(crate) fn forget_older_removal(&mut self, path: &RelPath, id: LeaseId) {
         for lease in self.leases.iter_mut().filter(|lease| lease.id < id) {
             if lease.paths.get(path).is_some_and(Pending::is_removal) {
                 lease.paths.remove(path);
+            }
+            if lease.was_done_before(id) {
+                lease.shared.remove(path);
             }
         }
     }
@@ -399,6 +321,7 @@ pub(crate) fn about<'p, P>(
 
 #[cfg(test)]
 mod tests {
+    use super::batch::FEW;
     use super::*;
     use crate::outbox::need::Scope;
 
@@ -452,6 +375,31 @@ mod tests {
         leases.take_along(fast, rel("g/name"));
         leases.worked(fast);
         assert_eq!(leases.end(bulk).shared, BTreeSet::from([rel("g")]), "a name was sent there, too");
+    }
+
+    #[test]
+    fn a_directory_that_is_sent_since_both_runs_had_done_their_work_is_not_sent_once_more() {
+        for (taken_before, ended_before, is_sent_again) in
+            [(true, true, true), (true, false, true), (false, true, false), (false, false, false)]
+        {
+            let mut leases = Leases::default();
+            let bulk = leases.add(Lane::Bulk, paths(&["d/big"]), BTreeMap::new());
+            let fast = leases.add(Lane::Fast, paths(&["d/small"]), BTreeMap::new());
+            leases.worked(fast);
+            let take = |leases: &mut Leases| {
+                let times = [(rel("d"), Pending::times(Age::default(), None))].into();
+                leases.add(Lane::Fast, times, BTreeMap::new())
+            };
+            let early = taken_before.then(|| take(&mut leases));
+            leases.worked(bulk);
+            let id = early.unwrap_or_else(|| take(&mut leases));
+            if ended_before {
+                leases.end(id);
+                leases.forget_older_removal(&rel("d"), id);
+            }
+            let shared = leases.end(bulk).shared;
+            assert_eq!(!shared.is_empty(), is_sent_again, "taken before: {taken_before}, ended before: {ended_before}");
+        }
     }
 
     #[test]

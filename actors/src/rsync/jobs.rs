@@ -29,12 +29,21 @@ pub(crate) struct TakenJobs {
 pub(crate) struct JobGround {
     /// The kind of node.
     pub kind: Kind,
-    /// The number of directories in the source.
-    pub directories: u64,
     /// The number that the user wants.
     pub wanted: Option<usize>,
+    /// The work that is to be divided.
+    pub work: JobWork,
     /// `true` if there can be one run alone.
     pub alone: bool,
+}
+
+/// A kind of work that is divided among runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JobWork {
+    /// A tree of so many directories is compared.
+    Compare { directories: u64 },
+    /// Many new entries are sent, which the node has to store.
+    Send,
 }
 
 impl Jobs {
@@ -45,7 +54,7 @@ impl Jobs {
     /// Takes as many runs as help a node now.
     pub(crate) fn take(&self, ground: JobGround) -> TakenJobs {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let busy = busy_processors().max(self.at_work() * BUSY);
+        let busy = busy_processors(ground).max(self.at_work() * BUSY);
         let number = number(ground, processors.saturating_sub(busy));
         self.0.fetch_add(number, Ordering::AcqRel);
         TakenJobs { jobs: self.clone(), number }
@@ -69,22 +78,28 @@ impl Drop for TakenJobs {
 /// The number of runs, where so many processors are free. What there is to gain was measured with rsync 3.5.0 on 2 and on
 /// 16 processors.
 fn number(ground: JobGround, free: usize) -> usize {
-    let JobGround { kind, directories, wanted, alone } = ground;
+    let JobGround { kind, wanted, work, alone } = ground;
     let most = match kind {
         Kind::Local => 8,
         // Each is a connection of its own, and the other end works as much.
         Kind::Ssh | Kind::Daemon => 4,
     };
-    match wanted {
+    match (wanted, work) {
         _ if alone => 1,
-        Some(wanted) => wanted.max(1),
-        None if directories < FEW => 1,
-        None => (free / BUSY).clamp(1, most),
+        (Some(wanted), _) => wanted.max(1),
+        (None, JobWork::Compare { directories }) if directories < FEW => 1,
+        // Three ends wait for each other at each new entry.
+        (None, JobWork::Send) if kind == Kind::Local => (free * 2).div_ceil(3).clamp(1, most),
+        (None, JobWork::Compare { .. } | JobWork::Send) => (free / BUSY).clamp(1, most),
     }
 }
 
-/// The processors that were busy in the last minute; 0 where the kernel does not tell.
-fn busy_processors() -> usize {
+/// The processors that were busy in the last minute; 0 where the kernel does not tell. What is sent takes a moment: then it does
+/// not count what they did before, and what they do now goes before its runs, which yield to it.
+fn busy_processors(ground: JobGround) -> usize {
+    if ground.work == JobWork::Send && ground.kind == Kind::Local {
+        return 0;
+    }
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().and_then(|load| load.parse::<f64>().ok());
     load.map_or(0, |load| load.round() as usize)
@@ -96,22 +111,32 @@ mod tests {
 
     #[test]
     fn as_many_runs_as_help_unless_the_user_says_how_many() {
-        for (kind, directories, wanted, alone, free, expected) in [
-            (Kind::Local, FEW, None, false, 16, 8),
-            (Kind::Local, FEW, None, false, 7, 3),
-            (Kind::Local, FEW, None, false, 2, 1),
-            (Kind::Local, FEW, None, false, 0, 1),
-            (Kind::Local, FEW, None, false, 64, 8),
-            (Kind::Local, FEW - 1, None, false, 16, 1),
-            (Kind::Ssh, FEW, None, false, 16, 4),
-            (Kind::Daemon, FEW, None, false, 16, 4),
-            (Kind::Ssh, FEW, None, false, 4, 2),
-            (Kind::Ssh, 1, Some(4), false, 0, 4),
-            (Kind::Local, 1, Some(1), false, 16, 1),
-            (Kind::Local, FEW, Some(4), true, 16, 1),
-            (Kind::Local, FEW, None, true, 16, 1),
+        let compare = |directories| JobWork::Compare { directories };
+        for (kind, work, wanted, alone, free, expected) in [
+            (Kind::Local, compare(FEW), None, false, 16, 8),
+            (Kind::Local, compare(FEW), None, false, 7, 3),
+            (Kind::Local, compare(FEW), None, false, 2, 1),
+            (Kind::Local, compare(FEW), None, false, 0, 1),
+            (Kind::Local, compare(FEW), None, false, 64, 8),
+            (Kind::Local, compare(FEW - 1), None, false, 16, 1),
+            (Kind::Ssh, compare(FEW), None, false, 16, 4),
+            (Kind::Daemon, compare(FEW), None, false, 16, 4),
+            (Kind::Ssh, compare(FEW), None, false, 4, 2),
+            (Kind::Ssh, compare(1), Some(4), false, 0, 4),
+            (Kind::Local, compare(1), Some(1), false, 16, 1),
+            (Kind::Local, compare(FEW), Some(4), true, 16, 1),
+            (Kind::Local, compare(FEW), None, true, 16, 1),
+            (Kind::Local, JobWork::Send, None, false, 0, 1),
+            (Kind::Local, JobWork::Send, None, false, 1, 1),
+            (Kind::Local, JobWork::Send, None, false, 2, 2),
+            (Kind::Local, JobWork::Send, None, false, 4, 3),
+            (Kind::Local, JobWork::Send, None, false, 64, 8),
+            (Kind::Local, JobWork::Send, Some(1), false, 2, 1),
+            (Kind::Local, JobWork::Send, None, true, 2, 1),
+            (Kind::Ssh, JobWork::Send, None, false, 2, 1),
+            (Kind::Ssh, JobWork::Send, None, false, 8, 4),
         ] {
-            let ground = JobGround { kind, directories, wanted, alone };
+            let ground = JobGround { kind, wanted, work, alone };
             assert_eq!(number(ground, free), expected, "{ground:?} {free}");
         }
     }
@@ -119,7 +144,12 @@ mod tests {
     #[test]
     fn nodes_that_are_compared_at_the_same_time_share_the_processors() {
         let jobs = Jobs::default();
-        let ground = JobGround { kind: Kind::Local, directories: FEW, wanted: Some(1000), alone: false };
+        let ground = JobGround {
+            kind: Kind::Local,
+            wanted: Some(1000),
+            work: JobWork::Compare { directories: FEW },
+            alone: false,
+        };
         let mut many = jobs.take(ground);
         let others = || jobs.take(JobGround { wanted: None, ..ground }).number;
         assert_eq!((many.number, others()), (1000, 1));

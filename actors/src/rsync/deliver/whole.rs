@@ -17,7 +17,7 @@ use crate::path::RelPath;
 use crate::patterns::rules;
 use crate::patterns::rules::groups;
 use crate::root::census::{CountedGroups, balanced};
-use crate::rsync::jobs::{JobGround, TakenJobs};
+use crate::rsync::jobs::{JobGround, JobWork, TakenJobs};
 use crate::rsync::learned::ReconciledMirror;
 use crate::rsync::recipe::{self, Recipe};
 use crate::rsync::report::output::{self, Line};
@@ -139,8 +139,8 @@ impl Reconciler {
         }
         let ground = JobGround {
             kind: self.deliverer.target.node.kind(),
-            directories: counted.directories,
             wanted: self.deliverer.target.site.reconcile_jobs,
+            work: JobWork::Compare { directories: counted.directories },
             alone: self.deliverer.goes_alone(),
         };
         let mut taken = self.deliverer.jobs.take(ground);
