@@ -85,9 +85,8 @@ pub fn identical(source: &Path, mirror: &Path, limit: Duration) -> Outcome<Insta
             }
         }
         let reached = Instant::now();
-        let changed = last_change(mirror, &entries)?;
         if is_identical(source, mirror, &entries)? {
-            return Ok(reached.min(changed));
+            return Ok(reached.min(last_change(mirror, &entries)?));
         }
         (start.elapsed() < limit).then_some(()).at("the mirror has equal files, but is not equal")?;
         thread::sleep(LOOK_AT_TREE);

@@ -287,3 +287,32 @@ fn a_run_over_many_directories_that_fails_while_others_do_not_is_made_again() {
     plant_many_at_once(&mut site);
     assert!(once.exists(), "a run failed");
 }
+
+#[test]
+fn read_only_parts_of_a_node_do_not_make_a_divided_batch_fail() {
+    let mut site = Site::new();
+    site.serve(&[Local]);
+    site.config("reconcile_jobs: 2");
+    site.start_mirrored();
+    assert_eq!(site.ask(&["pause", "local"]).code, Some(0));
+    // The first directory leaves no room in the fast lane for any other one. Of the two runs, one gets those at odd places.
+    let names: Vec<String> = (0..16).map(|number| format!("d{number:02}")).collect();
+    (0..2100).for_each(|file| plant(&site.at(format!("d00/{file}")), "x"));
+    names.iter().for_each(|name| plant(&site.at(format!("{name}/file")), name));
+    let read_only = names.iter().skip(1).step_by(2).map(|name| site.mirror(Local).join(name));
+    let mut mounts = Vec::new();
+    for place in read_only {
+        fs::create_dir(&place).unwrap();
+        let Some(mount) = Mount::new(&["-t", "tmpfs", "-o", "ro", "tmpfs"], &place) else { return };
+        mounts.push((mount, place));
+    }
+    assert_eq!(site.ask(&["resume", "local"]).code, Some(0));
+    site.expect_state(Local, "incomplete");
+    site.assert_on_nodes("d14/file", "d14");
+    assert!(!site.log_lines().iter().any(|line| line.contains("node failing")), "{:#?}", site.troubles());
+    for (_, place) in &mounts {
+        assert!(Command::new("mount").args(["-o", "remount,rw"]).arg(place).status().unwrap().success());
+    }
+    assert_eq!(site.ask(&["retry", "local"]).code, Some(0));
+    site.expect_identical();
+}

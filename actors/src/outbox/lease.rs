@@ -264,7 +264,7 @@ impl Leases {
         let mut shared = std::mem::take(&mut ended.shared);
         // Who was taken later reads their times later than any run that may still set them.
         let later = self.leases.iter().filter(|lease| ended.was_done_before(lease.id));
-        later.for_each(|lease| shared.retain(|dir| !lease.paths.contains_key(dir)));
+        later.for_each(|lease| shared.retain(|dir| !lease.sets_times(dir)));
         EndedLease { paths: ended.paths, shared, origins: ended.origins }
     }
 
@@ -280,12 +280,12 @@ impl Leases {
 
     /// Notes that a path was sent with the batch `id`: older batches that have not ended forget its removal, and that its times
     /// are to be sent once more if their work was done before the batch was taken.
-    pub(crate) fn forget_older_removal(&mut self, path: &RelPath, id: LeaseId) {
+    pub(crate) fn sent(&mut self, path: &RelPath, pending: &Pending, id: LeaseId) {
         for lease in self.leases.iter_mut().filter(|lease| lease.id < id) {
             if lease.paths.get(path).is_some_and(Pending::is_removal) {
                 lease.paths.remove(path);
             }
-            if lease.was_done_before(id) {
+            if lease.was_done_before(id) && pending.sets_times() {
                 lease.shared.remove(path);
             }
         }
@@ -395,7 +395,7 @@ mod tests {
             let id = early.unwrap_or_else(|| take(&mut leases));
             if ended_before {
                 leases.end(id);
-                leases.forget_older_removal(&rel("d"), id);
+                leases.sent(&rel("d"), &Pending::times(Age::default(), None), id);
             }
             let shared = leases.end(bulk).shared;
             assert_eq!(!shared.is_empty(), is_sent_again, "taken before: {taken_before}, ended before: {ended_before}");

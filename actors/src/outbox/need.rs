@@ -208,6 +208,11 @@ impl Pending {
         self.age.again.is_some()
     }
 
+    /// Tells if the times of the entry are set exactly as they are: what compares a level passes over what a node cannot hold.
+    pub(super) fn sets_times(&self) -> bool {
+        !self.is_removal() && self.scope != Scope::Level
+    }
+
     /// Tells if it stands for a directory that was made, of which nothing else was told.
     pub(super) fn is_of_new_directory(&self) -> bool {
         let is_entry = self.scope == Scope::Entry && matches!(self.need, PathNeed::Update | PathNeed::Times);

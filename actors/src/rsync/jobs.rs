@@ -42,8 +42,11 @@ pub(crate) struct JobGround {
 pub(crate) enum JobWork {
     /// A tree of so many directories is compared.
     Compare { directories: u64 },
-    /// Many new entries are sent, which the node has to store.
-    Send,
+    /// Many entries are sent, most of which the node has to store.
+    Send {
+        /// `true` if the runs yield to whatever else wants the processor.
+        yields: bool,
+    },
 }
 
 impl Jobs {
@@ -62,10 +65,11 @@ impl Jobs {
 }
 
 impl TakenJobs {
-    /// Gives back all but one.
-    pub(crate) fn keep_one(&mut self) {
-        self.jobs.0.fetch_sub(self.number - 1, Ordering::AcqRel);
-        self.number = 1;
+    /// Gives back all but so many, at least one.
+    pub(crate) fn keep(&mut self, most: usize) {
+        let kept = self.number.min(most.max(1));
+        self.jobs.0.fetch_sub(self.number - kept, Ordering::AcqRel);
+        self.number = kept;
     }
 }
 
@@ -89,15 +93,15 @@ fn number(ground: JobGround, free: usize) -> usize {
         (Some(wanted), _) => wanted.max(1),
         (None, JobWork::Compare { directories }) if directories < FEW => 1,
         // Three ends wait for each other at each new entry.
-        (None, JobWork::Send) if kind == Kind::Local => (free * 2).div_ceil(3).clamp(1, most),
-        (None, JobWork::Compare { .. } | JobWork::Send) => (free / BUSY).clamp(1, most),
+        (None, JobWork::Send { .. }) if kind == Kind::Local => (free * 2).div_ceil(3).clamp(1, most),
+        (None, JobWork::Compare { .. } | JobWork::Send { .. }) => (free / BUSY).clamp(1, most),
     }
 }
 
 /// The processors that were busy in the last minute; 0 where the kernel does not tell. What is sent takes a moment: then it does
 /// not count what they did before, and what they do now goes before its runs, which yield to it.
 fn busy_processors(ground: JobGround) -> usize {
-    if ground.work == JobWork::Send && ground.kind == Kind::Local {
+    if ground.work == (JobWork::Send { yields: true }) && ground.kind == Kind::Local {
         return 0;
     }
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -112,6 +116,7 @@ mod tests {
     #[test]
     fn as_many_runs_as_help_unless_the_user_says_how_many() {
         let compare = |directories| JobWork::Compare { directories };
+        let send = JobWork::Send { yields: true };
         for (kind, work, wanted, alone, free, expected) in [
             (Kind::Local, compare(FEW), None, false, 16, 8),
             (Kind::Local, compare(FEW), None, false, 7, 3),
@@ -126,15 +131,15 @@ mod tests {
             (Kind::Local, compare(1), Some(1), false, 16, 1),
             (Kind::Local, compare(FEW), Some(4), true, 16, 1),
             (Kind::Local, compare(FEW), None, true, 16, 1),
-            (Kind::Local, JobWork::Send, None, false, 0, 1),
-            (Kind::Local, JobWork::Send, None, false, 1, 1),
-            (Kind::Local, JobWork::Send, None, false, 2, 2),
-            (Kind::Local, JobWork::Send, None, false, 4, 3),
-            (Kind::Local, JobWork::Send, None, false, 64, 8),
-            (Kind::Local, JobWork::Send, Some(1), false, 2, 1),
-            (Kind::Local, JobWork::Send, None, true, 2, 1),
-            (Kind::Ssh, JobWork::Send, None, false, 2, 1),
-            (Kind::Ssh, JobWork::Send, None, false, 8, 4),
+            (Kind::Local, send, None, false, 0, 1),
+            (Kind::Local, send, None, false, 1, 1),
+            (Kind::Local, send, None, false, 2, 2),
+            (Kind::Local, send, None, false, 4, 3),
+            (Kind::Local, send, None, false, 64, 8),
+            (Kind::Local, send, Some(1), false, 2, 1),
+            (Kind::Local, send, None, true, 2, 1),
+            (Kind::Ssh, send, None, false, 2, 1),
+            (Kind::Ssh, send, None, false, 8, 4),
         ] {
             let ground = JobGround { kind, wanted, work, alone };
             assert_eq!(number(ground, free), expected, "{ground:?} {free}");
@@ -153,8 +158,10 @@ mod tests {
         let mut many = jobs.take(ground);
         let others = || jobs.take(JobGround { wanted: None, ..ground }).number;
         assert_eq!((many.number, others()), (1000, 1));
-        many.keep_one();
-        assert_eq!((many.number, jobs.at_work()), (1, 1));
+        for (most, kept) in [(2000, 1000), (7, 7), (9, 7), (0, 1)] {
+            many.keep(most);
+            assert_eq!((many.number, jobs.at_work()), (kept, kept), "{most}");
+        }
         drop(many);
         assert_eq!(jobs.at_work(), 0);
     }

@@ -160,9 +160,13 @@ impl Planner<'_> {
             self.paths.carriers.insert(path.clone(), path.clone());
             return;
         }
-        if pending.is_times() && self.disk.look(path) != EntryOnDisk::Directory {
-            // Whatever became of it is reported by itself.
-            return;
+        if pending.is_times() {
+            match self.disk.look(path) {
+                EntryOnDisk::Directory => (),
+                EntryOnDisk::Unknown => return self.unreadable(path),
+                // Whatever became of it is reported by itself.
+                EntryOnDisk::Missing | EntryOnDisk::File(_) | EntryOnDisk::Other => return,
+            }
         }
         for dir in path.ancestors() {
             match self.look_above(&dir) {

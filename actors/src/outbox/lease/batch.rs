@@ -44,6 +44,11 @@ impl Lease {
         self.worked.is_some_and(|(_, newest)| other > newest)
     }
 
+    /// Tells if it sets the times of a directory as they are.
+    pub(super) fn sets_times(&self, dir: &RelPath) -> bool {
+        self.paths.get(dir).is_some_and(Pending::sets_times)
+    }
+
     /// Tells if it has this very path.
     pub(super) fn has(&self, path: &RelPath) -> bool {
         self.paths.contains_key(path) || self.needed.contains(path)

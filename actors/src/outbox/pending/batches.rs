@@ -202,7 +202,7 @@ impl PendingSet {
     fn delivered(&mut self, id: LeaseId, path: RelPath, pending: Pending, now: Instant) {
         match pending.is_removal() {
             true => self.leases.forget_older(&path, id),
-            false => self.leases.forget_older_removal(&path, id),
+            false => self.leases.sent(&path, &pending, id),
         }
         if pending.scope == Scope::Subtree {
             self.compared.recent.add(path.clone(), now);

@@ -4,19 +4,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use rustix::fs::FileType;
-
 use super::runs::{Runs, Started};
 use super::{Deliverer, is_top};
+use crate::node::Kind;
 use crate::path::RelPath;
 use crate::rsync::jobs::{JobGround, JobWork, TakenJobs};
 use crate::rsync::recipe::{self, Recipe};
+use crate::rsync::runner::run_order::{Order, TreePart, Work};
+use crate::site::Priority;
 use crate::transport::failure::{Cause, Failure};
 use crate::transport::plan::Plan;
 use crate::transport::{Delivery, Lane, Worked};
 
-/// Entries that are worth a run of their own: it takes some milliseconds to start.
-const ENOUGH: usize = 1000;
+/// Directories that are worth a run of their own: what the fast lane has no room for is large as a rule, and here a run takes some
+/// milliseconds to start.
+const ENOUGH: usize = 8;
+/// The same elsewhere, where each run is a connection.
+const ENOUGH_ELSEWHERE: usize = 200;
 
 /// What one recipe of a plan sends.
 pub(super) struct ListSending<'s> {
@@ -39,12 +43,32 @@ impl ListSending<'_> {
         }
         let have_all_failed = failed.len() == parts.sets.len();
         for (part, failure) in failed {
-            if have_all_failed || matches!(failure.cause, Cause::TargetFull | Cause::SourceGone) {
+            if have_all_failed || failure.cause == Cause::SourceGone {
                 return Err(failure);
             }
-            runs.add(|worked| self.run(part, worked)).await?;
+            runs.add(|worked| self.run_beside_others(part, worked)).await?;
         }
         Ok(())
+    }
+
+    /// A run over a part, where the node took the other ones: what it refuses of this one is refused by itself.
+    fn run_beside_others(
+        &self,
+        paths: &BTreeSet<RelPath>,
+        worked: Worked,
+    ) -> impl Future<Output = Result<Delivery, Failure>> + 'static {
+        let list = self.list(paths);
+        let (deliverer, recipe, plan, lane) = (self.deliverer.clone(), self.recipe, self.plan.clone(), self.lane);
+        async move {
+            let part = TreePart::new(Vec::new(), None, Rc::default());
+            part.takes_others.set(true);
+            let order = Order { work: Work::List(&list), lane: Some(lane), part: Some(&part), ..Order::of(recipe) };
+            deliverer.listed(order, &plan, Some(worked)).await
+        }
+    }
+
+    fn list(&self, paths: &BTreeSet<RelPath>) -> Vec<u8> {
+        recipe::entries(paths, self.plan.root || paths.iter().any(is_top))
     }
 
     fn run(
@@ -52,39 +76,28 @@ impl ListSending<'_> {
         paths: &BTreeSet<RelPath>,
         worked: Worked,
     ) -> impl Future<Output = Result<Delivery, Failure>> + 'static {
-        let list = recipe::entries(paths, self.plan.root || paths.iter().any(is_top));
-        self.deliverer.clone().send(self.recipe, list, self.plan.clone(), self.lane, worked)
+        self.deliverer.clone().send(self.recipe, self.list(paths), self.plan.clone(), self.lane, worked)
     }
 
     /// Divides what is sent among runs.
     async fn parts(&self, paths: &BTreeSet<RelPath>) -> DividedList {
         let ListSending { deliverer, recipe, lane, .. } = *self;
-        let is_divisible = lane == Lane::Bulk && recipe.sends_trees() && paths.len() > 1;
+        let (kind, site) = (deliverer.target.node.kind(), &deliverer.target.site);
+        let worth = paths.len() / if kind == Kind::Local { ENOUGH } else { ENOUGH_ELSEWHERE };
+        let is_divisible = lane == Lane::Bulk && recipe.sends_trees() && worth > 1;
         if !is_divisible || deliverer.goes_alone() {
             return DividedList { sets: vec![paths.clone()], _taken: None };
         }
-        let (kind, wanted) = (deliverer.target.node.kind(), deliverer.target.site.reconcile_jobs);
-        let mut taken = deliverer.jobs.take(JobGround { kind, wanted, work: JobWork::Send, alone: false });
-        let worth = if taken.number > 1 { self.entries(paths, taken.number * ENOUGH) / ENOUGH } else { 1 };
-        if taken.number > 1 && (worth < 2 || !(have_plain_names(paths) || deliverer.takes_parts().await)) {
-            taken.keep_one();
+        let work = JobWork::Send { yields: site.priority == Priority::Low };
+        let mut taken = deliverer.jobs.take(JobGround { kind, wanted: site.reconcile_jobs, work, alone: false });
+        taken.keep(worth);
+        let is_asked = taken.number > 1 && !(kind == Kind::Local && have_plain_names(paths));
+        if is_asked && !deliverer.takes_parts().await {
+            taken.keep(1);
         }
-        let sets = divided(paths, taken.number.min(worth));
+        let sets = divided(paths, taken.number);
+        taken.keep(sets.len());
         DividedList { sets, _taken: Some(taken) }
-    }
-
-    /// Counts these directories and what is below them, up to `most` entries or a little more.
-    fn entries(&self, paths: &BTreeSet<RelPath>, most: usize) -> usize {
-        let reach = self.deliverer.target.root.reach();
-        let mut left: Vec<RelPath> = paths.iter().cloned().collect();
-        let mut count = left.len();
-        while let Some(dir) = left.pop().filter(|_| count < most) {
-            let entries = reach.entries(&dir).unwrap_or_default();
-            count += entries.len();
-            let dirs = entries.into_iter().filter(|(_, kind)| *kind == FileType::Directory);
-            left.extend(dirs.map(|(name, _)| dir.join(&name)));
-        }
-        count
     }
 }
 
@@ -99,26 +112,26 @@ struct DividedList {
 /// ignores case takes for one of them.
 fn divided(paths: &BTreeSet<RelPath>, number: usize) -> Vec<BTreeSet<RelPath>> {
     let mut parts = vec![BTreeSet::new(); number.max(1)];
-    let mut places = BTreeMap::new();
     let key = |path: &RelPath| path.as_bytes().to_ascii_lowercase();
-    for (at, path) in paths.iter().enumerate() {
-        let above = path.ancestors().chain([path.clone()]).find_map(|dir| places.get(&key(&dir)).copied());
-        let place = above.unwrap_or(at % parts.len());
-        places.insert(key(path), place);
+    // Each comes behind those above it.
+    let by_key: BTreeSet<(Vec<u8>, &RelPath)> = paths.iter().map(|path| (key(path), path)).collect();
+    let mut places = BTreeMap::new();
+    for (at, (key_of_path, path)) in by_key.into_iter().enumerate() {
+        let mut on_or_above = path.ancestors().map(|dir| key(&dir)).chain([key_of_path.clone()]);
+        let place = on_or_above.find_map(|key| places.get(&key).copied()).unwrap_or(at % parts.len());
+        places.insert(key_of_path, place);
         parts.get_mut(place).into_iter().for_each(|part| _ = part.insert(path.clone()));
     }
     parts.retain(|part| !part.is_empty());
     parts
 }
 
-/// Tells if a node takes two of these names for one entry at most if nothing but the case of their letters differs. Other
-/// letters may be one in more ways, what follows a dot or a space at the end may count for nothing (Windows), and `~` stands in
-/// short names (FAT).
+/// Tells if a node of this machine takes two of these names for one entry only where nothing but the case of letters differs.
+/// Other letters may be one in more ways; a dot or a space at the end, a colon or a backslash may count for nothing or for
+/// something else (NTFS), and `~` stands in short names (FAT).
 fn have_plain_names(paths: &BTreeSet<RelPath>) -> bool {
-    let is_plain = |name: &[u8]| {
-        let is_usual = |byte: &u8| byte.is_ascii_graphic() && *byte != b'~' || *byte == b' ';
-        name.iter().all(is_usual) && !matches!(name.last(), Some(b'.' | b' '))
-    };
+    let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b" ._+,=@-".contains(byte);
+    let is_plain = |name: &[u8]| name.iter().all(is_usual) && !matches!(name.last(), Some(b'.' | b' '));
     paths.iter().all(|path| path.as_bytes().split(|&byte| byte == b'/').all(is_plain))
 }
 
@@ -135,7 +148,10 @@ mod tests {
             (&["a", "b"], 3, &[&["a"], &["b"]]),
             (&["a", "a.b", "a/b", "a/b/c", "b"], 2, &[&["a", "a/b", "a/b/c", "b"], &["a.b"]]),
             (&["A", "a", "b"], 2, &[&["A", "a", "b"]]),
-            (&["A/b", "B", "a/B/c", "c"], 2, &[&["A/b", "a/B/c"], &["B", "c"]]),
+            (&["A/b", "B", "a/B/c", "c"], 2, &[&["A/b", "a/B/c", "B"], &["c"]]),
+            (&["A/B/c", "a/b", "c"], 2, &[&["A/B/c", "a/b", "c"]]),
+            (&["A/b/c", "a", "b"], 2, &[&["A/b/c", "a", "b"]]),
+            (&["A/b/c", "a", "b", "c"], 2, &[&["A/b/c", "a", "b"], &["c"]]),
             (&[], 2, &[]),
         ] {
             let expected: Vec<BTreeSet<RelPath>> = expected.iter().map(|names| paths(names)).collect();
@@ -151,6 +167,8 @@ mod tests {
             ("a./b", false),
             ("a/b ", false),
             ("LONGNA~1", false),
+            ("a:b", false),
+            ("a\\b", false),
             ("a/\u{e9}", false),
             ("a\nb", false),
         ] {

@@ -145,7 +145,7 @@ impl Reconciler {
         };
         let mut taken = self.deliverer.jobs.take(ground);
         if taken.number > 1 && !self.deliverer.takes_parts().await {
-            taken.keep_one();
+            taken.keep(1);
         }
         let max_delete = self.deliverer.target.max_delete();
         if taken.number == 1 {
