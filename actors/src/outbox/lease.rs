@@ -403,6 +403,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_removed_or_compared_as_a_level_does_not_stand_for_the_times_of_its_directory() {
+        for (pending, is_sent_again) in [
+            (Pending::new(Scope::Entry), false),
+            (Pending::new(Scope::Subtree), false),
+            (Pending::new(Scope::Level), true),
+            (Pending::removal(), true),
+        ] {
+            let mut leases = Leases::default();
+            let bulk = leases.add(Lane::Bulk, paths(&["d/big"]), BTreeMap::new());
+            let fast = leases.add(Lane::Fast, paths(&["d/small"]), BTreeMap::new());
+            leases.worked(fast);
+            leases.worked(bulk);
+            leases.add(Lane::Fast, [(rel("d"), pending)].into(), BTreeMap::new());
+            assert_eq!(!leases.end(bulk).shared.is_empty(), is_sent_again, "{pending:?}");
+        }
+    }
+
+    #[test]
     fn what_lies_above_or_below_batches_that_follow_each_other_would_wait_for_ever() {
         let mut leases = Leases::default();
         leases.add(Lane::Fast, paths(&["d/a"]), BTreeMap::new());

@@ -98,8 +98,8 @@ fn number(ground: JobGround, free: usize) -> usize {
     }
 }
 
-/// The processors that were busy in the last minute; 0 where the kernel does not tell. What is sent takes a moment: then it does
-/// not count what they did before, and what they do now goes before its runs, which yield to it.
+/// The processors that were busy in the last minute; 0 where the kernel does not tell, and for runs on this machine that yield to
+/// whatever keeps them busy.
 fn busy_processors(ground: JobGround) -> usize {
     if ground.work == (JobWork::Send { yields: true }) && ground.kind == Kind::Local {
         return 0;
