@@ -5,12 +5,12 @@
 //! batch that rsync has done its work on blocks nothing any more, but its paths stay out until rsync's exit code tells that
 //! they arrived.
 
-mod batch;
+mod single;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use self::batch::Lease;
+use self::single::Lease;
 use crate::outbox::need::{Age, Pending};
 use crate::path::RelPath;
 use crate::transport::Lane;
@@ -321,7 +321,7 @@ pub(crate) fn about<'p, P>(
 
 #[cfg(test)]
 mod tests {
-    use super::batch::FEW;
+    use super::single::FEW;
     use super::*;
     use crate::outbox::need::Scope;
 

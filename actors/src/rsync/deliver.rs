@@ -1,7 +1,7 @@
 //! Carries out plans: which runs a plan takes, in which order, and what came of them.
 
 mod alike;
-mod beside;
+mod divided_list;
 mod links;
 mod moves;
 mod next_best;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use slog::debug;
 
-use self::beside::ListSending;
+use self::divided_list::ListSending;
 use self::links::{leave_changed, leave_lacking};
 use self::runs::{Runs, Started};
 use super::examine::Examiner;
