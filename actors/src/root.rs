@@ -5,6 +5,7 @@ pub(crate) mod arriving;
 pub(crate) mod census;
 mod identity;
 pub(crate) mod linked_names;
+pub(crate) mod open_dirs;
 pub mod reach;
 mod sighting;
 pub(crate) mod walk;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use super::listing::{Dir, is_gone};
+use super::listing::{Dir, errno, is_gone};
 use super::stamp::Stamp;
 use super::store::{Entries, StoreError};
 use rustix::io::Errno;
@@ -12,6 +12,7 @@ use crate::outbox::fold::Fold;
 use crate::outbox::need::{Pending, Scope};
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
+use crate::root::open_dirs::OpenDirs;
 use crate::root::reach::Reach;
 
 /// Writes down how these paths of the tree are now. Returns those that changed too shortly before they were
@@ -25,7 +26,7 @@ pub(crate) fn record(
     entries: Entries<'_>,
     paths: &Fold,
 ) -> Result<Vec<RelPath>, StoreError> {
-    let mut recorder = Recorder { reach, excludes, entries, fresh: Vec::new() };
+    let mut recorder = Recorder { reach, open: OpenDirs::new(reach), excludes, entries, fresh: Vec::new() };
     if paths.is_everything() {
         // First, as it drops what is damaged.
         recorder.record_below(&RelPath::root())?;
@@ -46,17 +47,18 @@ pub(crate) fn record(
 
 struct Recorder<'a> {
     reach: &'a Reach,
+    open: OpenDirs<'a>,
     excludes: &'a Excludes,
     entries: Entries<'a>,
     fresh: Vec<RelPath>,
 }
 
-impl Recorder<'_> {
+impl<'a> Recorder<'a> {
     /// Writes down how the entry at a path is, without what is below it. Returns true if it is a directory.
     fn record(&mut self, path: &RelPath, pending: &Pending) -> Result<bool, StoreError> {
         let Some(parent) = path.parent() else { return self.record_root().map(|()| false) };
         let now = SystemTime::now();
-        let found = Dir::open(self.reach, &parent).and_then(|dir| dir.look(path.name()));
+        let found = self.open(&parent).and_then(|dir| dir.look(path.name()));
         match found {
             Ok(Some(stamp)) if self.excludes.excludes(path, stamp.is_dir()) => self.entries.forget(path)?,
             Ok(Some(stamp)) => {
@@ -75,7 +77,7 @@ impl Recorder<'_> {
 
     fn record_root(&mut self) -> Result<(), StoreError> {
         let now = SystemTime::now();
-        match Dir::open(self.reach, &RelPath::root()).and_then(|dir| dir.stamp()) {
+        match self.open(&RelPath::root()).and_then(|dir| dir.stamp()) {
             Ok(stamp) => self.set(&RelPath::root(), &stamp, now),
             Err(_) => Ok(()),
         }
@@ -88,13 +90,18 @@ impl Recorder<'_> {
         while let Some(dir) = left.pop_first() {
             let now = SystemTime::now();
             // Unreadable directories get no stamps.
-            let listed = Dir::open(self.reach, &dir).and_then(|dir| dir.entries(self.excludes));
+            let listed = self.open(&dir).and_then(|dir| dir.entries(self.excludes));
             for entry in listed.unwrap_or_default() {
                 self.set(&entry.path, &entry.stamp, now)?;
                 left.extend(entry.stamp.is_dir().then_some(entry.path));
             }
         }
         Ok(())
+    }
+
+    fn open(&mut self, dir: &RelPath) -> Result<Dir<'a>, Errno> {
+        let opened = self.open.open(dir).map_err(errno)?;
+        Ok(Dir::of_opened(self.reach, dir, &opened))
     }
 
     /// Saves a stamp unless it is too fresh; `now` is a time from before the stamp was taken.
