@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test converge browser bench check package-files install dist deb rpm image apt-repo package-test
+.PHONY: help demo build test converge browser dashboard bench check package-files install dist deb rpm image apt-repo package-test
 
 # Where `make install` puts things. DESTDIR is in front of all of them, for who makes a package of it.
 PREFIX ?= /usr/local
@@ -41,6 +41,11 @@ browser: ## the page in headless Chromium beside a real daemon; pictures in targ
 	@tests/install-tools.sh browser
 	$(CARGO) build --locked
 	node tests/browser/page.mjs target/debug/inosync target/browser
+
+dashboard: ## what the dashboard for Grafana asks, asked of a real Prometheus that scrapes two sites (installs what is missing)
+	@tests/install-tools.sh dashboard
+	$(CARGO) build --locked
+	tests/dashboard.py target/debug/inosync target/tools/prometheus
 
 bench: ## inosync against lsyncd and plain rsync in one table (installs what is missing); ARGS="--list" shows the parts
 	@tests/install-tools.sh bench

@@ -1,16 +1,16 @@
 #!/bin/bash
-# Installs what the demo, the tests, the benchmark or the browser test need and is missing:
-# install-tools.sh demo|test|bench|browser.
+# Installs what the demo, the tests, the benchmark, the browser test or that of the dashboard need and is missing:
+# install-tools.sh demo|test|bench|browser|dashboard.
 # Debian and its relatives only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-purpose=${1:?usage: install-tools.sh demo|test|bench|browser}
+purpose=${1:?usage: install-tools.sh demo|test|bench|browser|dashboard}
 missing=()
 # What not every distribution has.
 optional=()
 [[ -x /usr/bin/rsync ]] || missing+=(rsync)
-if [[ $purpose != demo ]]; then
+if [[ $purpose != demo && $purpose != dashboard ]]; then
     [[ -x /usr/sbin/sshd ]] || missing+=(openssh-server)
     [[ -x /usr/bin/ssh && -x /usr/bin/ssh-keygen ]] || missing+=(openssh-client)
 fi
@@ -32,6 +32,9 @@ if [[ $purpose == test ]]; then
 fi
 if [[ $purpose == bench ]]; then
     [[ -x /usr/bin/lsyncd ]] || missing+=(lsyncd)
+fi
+if [[ $purpose == dashboard ]]; then
+    [[ -x /usr/bin/python3 ]] || missing+=(python3)
 fi
 if [[ $purpose == browser ]]; then
     [[ -x /usr/bin/chromium ]] || missing+=(chromium)
@@ -112,6 +115,13 @@ if [[ $purpose == test ]]; then
             echo "note: promtool is not to be had here; the test that needs it will say so and pass" >&2
         fi
     fi
+fi
+
+# What is asked for all that the dashboard shows. It would run as a service if it was installed.
+if [[ $purpose == dashboard && ! -x $tools/prometheus ]]; then
+    unpack prometheus prometheus || { echo "error: the package prometheus is not to be had here" >&2; exit 1; }
+    mkdir -p "$tools"
+    cp "$work/unpacked/usr/bin/prometheus" "$tools/"
 fi
 
 # What drives Chromium (playwright-core) and looks for what keeps people from reading a page (axe-core).
