@@ -6,6 +6,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 purpose=${1:?usage: install-tools.sh demo|test|bench|browser|dashboard}
+case $purpose in
+demo | test | bench | browser | dashboard) ;;
+*) echo "error: nothing is to be installed for $purpose: demo, test, bench, browser or dashboard" >&2; exit 64 ;;
+esac
 missing=()
 # What not every distribution has.
 optional=()
