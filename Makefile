@@ -45,7 +45,7 @@ browser: ## the page in headless Chromium beside a real daemon; pictures in targ
 dashboard: ## what the dashboard for Grafana asks, asked of a real Prometheus that scrapes two sites (installs what is missing)
 	@tests/install-tools.sh dashboard
 	$(CARGO) build --locked
-	tests/dashboard.py target/debug/inosync target/tools/prometheus
+	tests/dashboard.py target/debug/inosync $$(command -v prometheus || echo target/tools/prometheus)
 
 bench: ## inosync against lsyncd and plain rsync in one table (installs what is missing); ARGS="--list" shows the parts
 	@tests/install-tools.sh bench

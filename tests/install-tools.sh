@@ -122,7 +122,7 @@ if [[ $purpose == test ]]; then
 fi
 
 # What is asked for all that the dashboard shows. It would run as a service if it was installed.
-if [[ $purpose == dashboard && ! -x $tools/prometheus ]]; then
+if [[ $purpose == dashboard && ! -x $tools/prometheus ]] && ! command -v prometheus >/dev/null; then
     unpack prometheus prometheus || { echo "error: the package prometheus is not to be had here" >&2; exit 1; }
     mkdir -p "$tools"
     cp "$work/unpacked/usr/bin/prometheus" "$tools/"

@@ -160,23 +160,24 @@ impl Node {
     /// # Errors
     /// [`NodeError`] when rsync would write elsewhere than the text suggests, or when the text names no destination.
     pub fn parse(node: &str, rpath: &str) -> Result<Node, NodeError> {
-        check_rpath(rpath)?;
         if node.contains(char::is_control) {
             return Err(NodeError::ControlCharacter(node.into()));
         }
         let (kind, path_at) = split(node)?;
         let (address, path) = node.split_at(path_at);
         check_components(path, node)?;
-        if kind != Kind::Local {
-            check_expansion(path, node, node)?;
-            check_expansion(rpath, rpath, node)?;
-        }
         let (module, below) = match kind {
             Kind::Daemon => path.split_once('/').unwrap_or((path, "")),
             Kind::Local | Kind::Ssh => ("", path),
         };
+        // Before rpath, in which the module may have been written.
         if kind == Kind::Daemon && module.is_empty() {
             return Err(NodeError::NoModule(node.into()));
+        }
+        check_rpath(rpath)?;
+        if kind != Kind::Local {
+            check_expansion(path, node, node)?;
+            check_expansion(rpath, rpath, node)?;
         }
         let below = if kind == Kind::Daemon { format!("/{below}{rpath}/") } else { format!("{below}{rpath}/") };
         let below = fold_slashes(&below);

@@ -76,6 +76,7 @@ fn what_rsync_would_misread_is_refused_with_a_cure() {
         ("rsync://h", "/www", "no module"),
         ("rsync://h/", "/www", "no module"),
         ("rsync://h//www", "/m", "no module"),
+        ("rsync://h/", "www", "no module"),
         ("rsync://h:0/www", "/m", "port that is not a number from 1 to 65535"),
         ("rsync://h:x/www", "/m", "port that is not a number"),
         ("rsync://h:/www", "/m", "port that is not a number"),

@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use rustix::fs::{SeekFrom, seek};
+
 use super::reach::Reach;
 use crate::path::RelPath;
 
@@ -17,7 +19,14 @@ const OPEN: usize = 64;
 pub(crate) struct OpenDirs<'r> {
     reach: &'r Reach,
     /// Each lies in the one before; the first is the top.
-    open: Vec<(RelPath, Arc<OwnedFd>)>,
+    open: Vec<OpenDir>,
+}
+
+struct OpenDir {
+    path: RelPath,
+    opened: Arc<OwnedFd>,
+    /// The mount that may hang and held the directory when it was opened.
+    point: Option<RelPath>,
 }
 
 impl<'r> OpenDirs<'r> {
@@ -31,25 +40,36 @@ impl<'r> OpenDirs<'r> {
     /// # Errors
     /// As for [`Reach::look`].
     pub(crate) fn open(&mut self, dir: &RelPath) -> io::Result<Arc<OwnedFd>> {
-        while self.open.pop_if(|(above, _)| above != dir && !dir.is_below(above)).is_some() {}
+        while self.open.pop_if(|above| above.path != *dir && !dir.is_below(&above.path)).is_some() {}
+        // What was unmounted since is still there for who has it open, and would be looked at where a look may not hang.
+        while self.open.pop_if(|above| self.reach.point(&above.path) != above.point).is_some() {}
         if dir.depth() >= OPEN {
             return self.reach.open_below(dir);
         }
+        if let Some(OpenDir { opened, .. }) = self.open.last().filter(|last| last.path == *dir) {
+            // It may have been listed.
+            seek(opened, SeekFrom::Start(0))?;
+            return Ok(opened.clone());
+        }
+        let mut opened = self.open.last().map(|above| above.opened.clone());
         for depth in self.open.len()..=dir.depth() {
             let path = dir.prefix(depth);
-            let opened = match self.open.last() {
-                Some((_, above)) => self.reach.open_in(above, &path, OsStr::from_bytes(path.name()))?,
+            let point = self.reach.point(&path);
+            let next = match &opened {
+                Some(above) => self.reach.open_in(above, &path, OsStr::from_bytes(path.name()))?,
                 None => self.reach.open_below(&path)?,
             };
-            self.open.push((path, opened));
+            opened = Some(next.clone());
+            self.open.push(OpenDir { path, opened: next, point });
         }
-        self.open.last().map_or_else(|| self.reach.open_below(dir), |(_, opened)| Ok(opened.clone()))
+        opened.map_or_else(|| self.reach.open_below(dir), Ok)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root::walk::PackedNames;
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
@@ -68,6 +88,19 @@ mod tests {
             let opened = rustix::fs::fstat(open.open(dir).unwrap()).unwrap();
             assert_eq!(inode(opened), inode(rustix::fs::stat(dir.under(tree.path())).unwrap()), "{dir}");
             assert!(open.open.len() <= OPEN);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_was_listed_is_listed_again_from_its_start() {
+        let tree = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(tree.path().join("a/b")).unwrap();
+        let reach = Reach::of(tree.path());
+        let mut open = OpenDirs::new(&reach);
+        let mut names = PackedNames::default();
+        for _ in 0..2 {
+            reach.names_in(&open.open(&rel("a")).unwrap(), &rel("a"), &mut names).unwrap();
+            assert_eq!(names.iter().collect::<Vec<_>>(), [b"b"]);
         }
     }
 
