@@ -48,6 +48,29 @@ fn the_remote_shell_of_the_user_is_used() {
 }
 
 #[test]
+fn an_ssh_with_options_of_the_user_is_shared_by_the_runs_and_has_those_of_the_daemon_too() {
+    // A confined run starts its ssh through the daemon, and another one by itself.
+    for confine in [true, false] {
+        let mut site = Site::on(&[Ssh]);
+        site.config(&format!("extra: {:?}, confine: {confine}", site.rsh()));
+        let calls = site.beside("calls");
+        let text = format!("#!/bin/sh\necho \"$*\" >>{}\nexec /usr/bin/ssh \"$@\"\n", calls.display());
+        program(&site.beside("bin/ssh"), &text);
+        site.start_warm();
+        let ended = site.run(&["check"]);
+        assert!(ended.stdout.contains("all is well"), "{}{}", ended.stdout, ended.log);
+        let calls = std::fs::read_to_string(calls).unwrap();
+        let config = format!("-F {}", site.beside("ssh_config").display());
+        let is_right = |call: &&str| call.contains(&config) && call.contains("-o ServerAliveInterval=10");
+        let wrong: Vec<&str> = calls.lines().filter(|call| !is_right(call)).collect();
+        assert!(wrong.is_empty(), "confine: {confine}: {wrong:?}");
+        let count = |words: &str| calls.lines().filter(|call| call.contains(words)).count();
+        assert!(count("-o ControlMaster=yes") > 0, "{calls}");
+        assert!(count("-o ControlPath=/") > 1, "a run goes over the connection: {calls}");
+    }
+}
+
+#[test]
 fn an_ipv6_address_in_brackets_is_a_host() {
     let site = Site::on(&[Ssh]);
     site.write("file", "x");

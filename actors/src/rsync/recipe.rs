@@ -8,15 +8,17 @@ pub use self::kind::Recipe;
 use self::list::nobody;
 pub(crate) use self::list::{ancestors, deletions29, entries, levels, named, twins, verified};
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use crate::node::{Kind, Node};
 use crate::path::Escaped;
 use crate::patterns::rules;
-use crate::rsync::remote_shell::{SSH, user_chose_shell};
+use crate::rsync::remote_shell::RemoteShell;
 use crate::rsync::runner::process::Process;
 use crate::site::Site;
+use crate::site::extra::Extra;
 use crate::site::version::Version;
 use crate::transport::BeatTurn;
 use crate::transport::rename::{Doubt, Relocation};
@@ -73,7 +75,7 @@ pub(crate) struct Context<'a> {
     pub max_delete: Option<u64>,
     /// Filter rules that exclude the other parts of the tree. What is excluded anyway comes before them.
     pub part: &'a [OsString],
-    /// The remote shell, where it is not the usual one and the user chose none.
+    /// The ssh, where it is not the usual one; of no use where the user chose another program.
     pub rsh: Option<String>,
     /// The traits of the node.
     pub traits: Traits,
@@ -104,7 +106,8 @@ impl Context<'_> {
         if recipe == Recipe::ByLevels {
             arguments.push("--filter=P *".into());
         }
-        let extra = if recipe.only_looks() { self.site.extra.comparing() } else { self.site.extra.words() };
+        let extra = self.extra();
+        let extra = if recipe.only_looks() { extra.comparing() } else { extra.words() };
         arguments.extend(extra.iter().map(OsString::from));
         if let (Recipe::Full | Recipe::Prune, Some(most)) = (recipe, self.max_delete) {
             // What would be deleted was counted before; this is for what has changed since.
@@ -126,7 +129,7 @@ impl Context<'_> {
         let mut arguments = self.shared(Recipe::Gather, &[&dest, &basis]);
         // Whatever the node has by the new names: what is the same is linked, and nothing else is.
         arguments.push("--checksum".into());
-        arguments.extend(self.site.extra.words().iter().map(OsString::from));
+        arguments.extend(self.extra().words().iter().map(OsString::from));
         arguments.extend(self.forced(Recipe::Gather).into_iter().map(OsString::from));
         arguments.extend([option("--link-dest=", &basis), "--".into(), ".".into(), dest]);
         Invocation { arguments, list }
@@ -148,7 +151,7 @@ impl Context<'_> {
         }
         let excludes = rules::rules_below(&self.site.excludes, &moved.to);
         arguments.extend(rules.iter().chain(&excludes).map(|rule| option("--filter=", rule)));
-        arguments.extend(self.site.extra.words().iter().map(OsString::from));
+        arguments.extend(self.extra().words().iter().map(OsString::from));
         arguments.extend(self.forced(Recipe::Build).into_iter().map(OsString::from));
         arguments.extend([option("--link-dest=", &basis), "--".into(), "./".into(), dest]);
         Invocation { arguments, list: Vec::new() }
@@ -158,7 +161,7 @@ impl Context<'_> {
     /// it keeps its time. Of the user's parameters only those about the connection hold.
     pub(crate) fn heartbeat(&self, turn: BeatTurn) -> Vec<OsString> {
         let mut arguments = self.shared(Recipe::Present, &[self.node.dest()]);
-        arguments.extend(self.site.extra.of_connection().words().iter().map(OsString::from));
+        arguments.extend(self.extra().of_connection().words().iter().map(OsString::from));
         let silent = (self.node.kind() == Kind::Daemon).then_some("--no-motd");
         let forced =
             ["--dirs", "--no-recursive", "--from0", "--files-from=-", "--ignore-times", "--inplace", "--whole-file"];
@@ -196,9 +199,7 @@ impl Context<'_> {
         {
             arguments.push(option("--log-file=", logfile.as_os_str()));
         }
-        if self.node.kind() == Kind::Ssh && !user_chose_shell(self.site) {
-            arguments.push(format!("--rsh={}", self.rsh.as_deref().unwrap_or(SSH)).into());
-        }
+        arguments.extend(self.remote_shell());
         if self.node.kind() == Kind::Daemon && self.site.extra.rsh().is_none() {
             arguments.push(CONNECT_TIMEOUT.into());
         }
@@ -212,6 +213,20 @@ impl Context<'_> {
         }
         arguments.push(Process::DEBUG.into());
         arguments
+    }
+
+    /// Returns the option by which rsync starts ssh; `None` if the user chose another program.
+    fn remote_shell(&self) -> Option<OsString> {
+        let ssh = RemoteShell::of(self.site).ssh().filter(|_| self.node.kind() == Kind::Ssh)?;
+        Some(format!("--rsh={}", self.rsh.as_deref().unwrap_or(&ssh)).into())
+    }
+
+    /// Returns the user's parameters, without the ssh that is a part of the option above: of two, rsync takes the last one.
+    fn extra(&self) -> Cow<'_, Extra> {
+        match self.site.extra.rsh().and_then(|_| self.remote_shell()) {
+            Some(_) => Cow::Owned(self.site.extra.without_shell()),
+            None => Cow::Borrowed(&self.site.extra),
+        }
     }
 
     /// Returns the options that even the user's own parameters must not change.

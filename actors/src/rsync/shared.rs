@@ -7,7 +7,7 @@ use slog::{Discard, Logger, o, warn};
 
 use super::audience::{Audience, Counter, Minutes};
 use super::jobs::Jobs;
-use super::remote_shell::{SSH, user_chose_shell};
+use super::remote_shell::RemoteShell;
 use super::staging::{self, Staging};
 use crate::children::Children;
 use crate::node::{Kind, Node};
@@ -104,7 +104,7 @@ impl Shared {
         if self.budget.total() != site.max_standbys {
             self.budget = Budget::new(site.max_standbys);
         }
-        let shares = |node: &Node| node.kind() == Kind::Ssh && !user_chose_shell(&site.at(node));
+        let shares = |node: &Node| node.kind() == Kind::Ssh && RemoteShell::of(&site.at(node)).ssh().is_some();
         if !site.ssh_master || !site.nodes.iter().any(shares) {
             self.sockets = None;
         } else if self.sockets.is_none() && !self.has_no_place {
@@ -120,11 +120,9 @@ impl Shared {
 
     /// The connection that the runs to a node share, if they are to.
     pub(super) fn master(&self, site: &Site, node: &Node) -> Option<Rc<Master>> {
-        if user_chose_shell(site) {
-            return None;
-        }
+        let ssh = RemoteShell::of(site).ssh()?;
         let login = Login::of(node, &site.extra)?;
         let log = self.log.new(o!("node" => node.name().to_owned()));
-        Some(Master::new(self.children.clone(), self.sockets.clone()?, SSH, login, log))
+        Some(Master::new(self.children.clone(), self.sockets.clone()?, &ssh, login, log))
     }
 }

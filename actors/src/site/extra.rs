@@ -222,8 +222,7 @@ impl Extra {
         &self.warnings
     }
 
-    /// Returns the user's remote shell (`-e`, `--rsh`), which replaces the daemon's own choice; `None` if there is
-    /// none.
+    /// Returns the user's remote shell (`-e`, `--rsh`); `None` if there is none.
     pub fn rsh(&self) -> Option<&str> {
         self.rsh.as_deref()
     }

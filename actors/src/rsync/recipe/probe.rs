@@ -3,9 +3,8 @@
 use std::ffi::OsString;
 
 use super::{Context, Invocation, Recipe, is_plain, option};
-use crate::node::{Kind, Node};
+use crate::node::Node;
 use crate::patterns::excludes::Excludes;
-use crate::rsync::remote_shell::{SSH, user_chose_shell};
 use crate::site::{DeleteMode, Site};
 
 /// The `%i` and `%n` for the reader, with the target of a symlink behind the name.
@@ -31,13 +30,11 @@ impl Context<'_> {
     /// A dry run to this machine: it names the listed entries as the node tells them. `nowhere` is an empty directory.
     pub(crate) fn reading(&self, list: Vec<u8>, nowhere: &std::path::Path) -> Invocation {
         let mut arguments: Vec<OsString> = vec!["-l".into(), format!("--timeout={}", super::TIMEOUT).into()];
-        if self.node.kind() == Kind::Ssh && !user_chose_shell(self.site) {
-            arguments.push(format!("--rsh={}", self.rsh.as_deref().unwrap_or(SSH)).into());
-        }
+        arguments.extend(self.remote_shell());
         if self.version < super::PROTECTS_ARGUMENTS && !is_plain(self.node.dest()) {
             arguments.push("-s".into());
         }
-        arguments.extend(self.site.extra.comparing().iter().map(OsString::from));
+        arguments.extend(self.extra().comparing().iter().map(OsString::from));
         let forced =
             ["--links", "--dirs", "--no-recursive", "--from0", "--files-from=-", "--dry-run", READ_FORMAT, "--"];
         arguments.extend(forced.into_iter().map(OsString::from));

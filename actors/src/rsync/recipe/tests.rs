@@ -94,6 +94,31 @@ fn a_link_deletes_nothing_and_stays_what_it_is_whatever_the_user_adds() {
 }
 
 #[test]
+fn rsync_is_told_of_one_remote_shell() {
+    let given = |node: &str, extra: &str| {
+        let (node, site) = (Node::parse(node, "/mirror").unwrap(), site(extra, InitialSync::Full));
+        let context = context(&site, &node);
+        let all = [Recipe::Full, Recipe::Present, Recipe::Verify]
+            .map(|recipe| context.invocation(recipe, entries([&rel("f")], false), &[]).arguments);
+        let all = all.into_iter().chain([context.heartbeat(BeatTurn::Later)]);
+        let shells = |arguments: Vec<OsString>| -> Vec<String> {
+            let words = words(&arguments).into_iter().map(str::to_owned);
+            words.filter(|word| word.starts_with("--rsh") || word.starts_with("-e") || word.contains("ssh")).collect()
+        };
+        let mut found: Vec<Vec<String>> = all.map(shells).collect();
+        found.dedup();
+        found
+    };
+    for extra in ["-a --rsh='ssh -p 2'", "-e 'ssh -p 2' -z"] {
+        let shells = given("h:", extra);
+        let [[shell]] = shells.iter().map(Vec::as_slice).collect::<Vec<_>>()[..] else { panic!("{shells:?}") };
+        assert!(shell.starts_with("--rsh=ssh -p 2 -o BatchMode=yes "), "{shell}");
+    }
+    assert_eq!(given("h:", "--rsh='ssh -v'"), [["--rsh=ssh -v"]]);
+    assert_eq!(given("h::m", "--rsh='ssh -p 2'"), [["--rsh=ssh -p 2"]]);
+}
+
+#[test]
 fn where_hard_links_are_kept_a_directory_with_other_names_beside_it_is_listed_as_a_whole() {
     let node = Node::parse("", "/mirror").unwrap();
     for (extra, recipe, expected) in [

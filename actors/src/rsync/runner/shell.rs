@@ -26,6 +26,7 @@ use crate::children::program::{ChildProgram, ChildStdio};
 use crate::children::{Children, Group};
 use crate::node::{Kind, Node};
 use crate::path::Escaped;
+use crate::rsync::remote_shell::RemoteShell;
 use crate::rsync::runner::priority;
 use crate::site::Site;
 
@@ -116,11 +117,14 @@ impl Door {
 
 /// The remote shell that rsync would start: the user's, or that of the arguments.
 fn remote_shell(site: &Site, arguments: &[OsString]) -> OsString {
-    let given = arguments.iter().rev().find_map(|word| word.as_bytes().strip_prefix(b"--rsh="));
-    let of_user = site.extra.rsh().map(OsString::from);
-    let variable = || std::env::var_os("RSYNC_RSH").filter(|shell| !shell.is_empty());
-    let shell = of_user.or_else(|| Some(OsStr::from_bytes(given?).to_owned())).or_else(variable);
-    with_family(site, shell.unwrap_or_else(|| "ssh".into()))
+    let shell = match RemoteShell::of(site) {
+        RemoteShell::Other(shell) => shell,
+        RemoteShell::Ssh(ssh) => {
+            let given = arguments.iter().rev().find_map(|word| word.as_bytes().strip_prefix(b"--rsh="));
+            given.map_or_else(|| ssh.into(), |given| OsStr::from_bytes(given).to_owned())
+        }
+    };
+    with_family(site, shell)
 }
 
 /// rsync itself tells this to what is called ssh.
