@@ -136,8 +136,8 @@ def free_port():
 
 
 def site(work):
-    """Makes a source, an sshd and an rsync daemon; the configuration, and the servers."""
-    for name in ("source", "local", "ssh", "daemon", "state"):
+    """Makes a source, an sshd and an rsync daemon; the configuration, and the servers. The mirror of this machine is missing."""
+    for name in ("source", "ssh", "daemon", "state"):
         (work / name).mkdir()
     for key in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", work / key], check=True)
@@ -158,7 +158,8 @@ def site(work):
     ]
     shell = f"ssh -p {port} -i {work}/user -o UserKnownHostsFile={work}/known"
     (work / "site.ron").write_text(
-        f'(wpath: "{work}/source", rpath: "{work}/local", state_dir: "{work}/state", rnodes: [(node: "", name: "local"), '
+        f'(wpath: "{work}/source", rpath: "{work}/local", state_dir: "{work}/state", '
+        f'rexcludes: ["*.skipped", "/skipped/"], rnodes: [(node: "", name: "local"), '
         f'(node: "{getpass.getuser()}@127.0.0.1:", name: "ssh", rpath: "{work}/ssh", extra: "-a -e \'{shell}\'"), '
         f'(node: "127.0.0.1::m", name: "daemon", rpath: "/", extra: "-a --port={module}")])'
     )
@@ -292,8 +293,8 @@ def main():
         "/* The functions that a daemon runs lie beside each other, so that one at rest has no more of the program in its memory.\n"
         "   Written by packaging/order.py; those that run until it is at rest come first. A name that the program has no longer does no harm. */\n"
     )
-    # The first steps of the program, and the C library, are no functions of Rust.
-    fixed = "        *crt1.o(.text .text.*)\n        *libc.a:*(.text .text.*)\n        *(.text.main)\n"
+    # The first steps of the program, the C library and a division are no functions of Rust.
+    fixed = "        *crt1.o(.text .text.*)\n        *libc.a:*(.text .text.*)\n        *(.text.main .text.__udivti3)\n"
     text = "SECTIONS {\n    .text.run : {\n" + fixed + "\n".join(lines) + "\n    }\n} INSERT BEFORE .text;\n"
     (ROOT / "packaging" / "order.ld").write_text(head + text)
     # Cargo does not know of the list, and would not link the program anew.
