@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes what is released in target/dist: dist.sh [tarball] [deb] [rpm] [sbom]; all of them without an argument.
-# KEY=FINGERPRINT signs SHA256SUMS; DIST_ARCHS="x86_64 aarch64" names the processors, by default both.
+# KEY=FINGERPRINT signs SHA256SUMS; SYMBOLS=1 leaves its symbols to the binary; DIST_ARCHS="x86_64 aarch64" names the processors, by default both.
 # Two runs on one commit with one Rust make the same bytes, wherever the clone is: packaging/reproducible.sh shows it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -41,7 +41,7 @@ build() {
     )
     # Cargo takes flags that may have spaces with this separator.
     env "${name}_LINKER=rust-lld" CARGO_ENCODED_RUSTFLAGS="$(IFS=$'\x1f'; echo "${flags[*]}")" \
-        "$cargo" build --release --locked --target "$target"
+        "$cargo" build --release --locked --target "$target" ${SYMBOLS:+--config profile.release.package.inosync.strip=false}
 }
 
 # stage ARCH: the tree that is installed, in $work/ARCH.

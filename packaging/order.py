@@ -257,8 +257,8 @@ def measure(binary, functions, work):
 
 
 def build():
-    """Builds the binary of a package, which has its symbols: built in another way, other copies of functions are used."""
-    subprocess.run(["make", "deb"], cwd=ROOT, check=True)
+    """Builds the binary of a package with its symbols: built in another way, other copies of functions are used."""
+    subprocess.run(["make", "deb"], cwd=ROOT, check=True, env={**os.environ, "SYMBOLS": "1"})
     return ROOT / "target" / TARGET / "release" / "inosync"
 
 
